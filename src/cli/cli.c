@@ -1,4 +1,10 @@
 /* The subcommand table. */
 #include "cli/cli.h"
 
-const struct cli_command CLI_COMMANDS[] = {{0}};
+/* clang-format off */
+const struct cli_command CLI_COMMANDS[] = {
+    {"engine", "install or list inference engines", cmd_engine},
+    {"demo-model", "write a tiny model of random weights, for trying things out", cmd_demo_model},
+    {0},
+};
+/* clang-format on */
