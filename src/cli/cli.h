@@ -13,5 +13,6 @@ extern const struct cli_command CLI_COMMANDS[]; /* ended by a NULL name */
 
 int cmd_demo_model(int argc, char **argv);
 int cmd_engine(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
 
 #endif
