@@ -10,6 +10,7 @@
 #include <time.h>
 #undef strtok
 #undef alloca
-#pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok atoi atol strtol gets localtime ctime
+#pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok atoi atol strtol gets localtime   \
+    ctime
 #pragma GCC poison mktemp tempnam tmpnam system popen alloca
 #endif

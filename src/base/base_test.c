@@ -45,13 +45,17 @@ static void test_num(void **state)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } good[] = {{"24GiB", 24 * GIB}, {"512MiB", 512 * MIB}, {"4096", 4096}, {"1.5 GB", 1500000000},
+    } good[] = {{"24GiB", 24 * GIB},
+                {"512MiB", 512 * MIB},
+                {"4096", 4096},
+                {"1.5 GB", 1500000000},
                 {"0B", 0}};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_int_equal(num_bytes(good[i].text, "x", &v, &e), 0);
         assert_int_equal(v, good[i].bytes);
     }
-    static const char *const bad[] = {"", "GiB", "-1GiB", "1XiB", "1GiBx", "nan", "99999999TiB", "1e400"};
+    static const char *const bad[] = {"",      "GiB", "-1GiB",       "1XiB",
+                                      "1GiBx", "nan", "99999999TiB", "1e400"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(num_bytes(bad[i], "x", &v, &e), -1);
     assert_int_equal(num_rate("10Gbit/s", "x", &d, &e), 0);
@@ -94,7 +98,8 @@ static void test_map(void **state)
 static void test_json(void **state)
 {
     struct err e;
-    static const char *const bad[] = {"", "{", "{\"a\":1,\"a\":2}", "[1e999]", "\"\\ud800\"", "{} x"};
+    static const char *const bad[] = {"",        "{",           "{\"a\":1,\"a\":2}",
+                                      "[1e999]", "\"\\ud800\"", "{} x"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_null(json_parse(bad[i], strlen(bad[i]), &e));
     char deep[200];
@@ -128,10 +133,12 @@ static void test_yaml(void **state)
     assert_non_null(v);
     char *s = json_text(v);
     assert_string_equal(
-        s, "{\"a\":1,\"b\":[\"x\",\"no\",\"true\",true,1.5,\"0.2ms\",\"24GiB\"],\"c\":{\"d\":null}}");
+        s,
+        "{\"a\":1,\"b\":[\"x\",\"no\",\"true\",true,1.5,\"0.2ms\",\"24GiB\"],\"c\":{\"d\":null}}");
     free(s);
     json_decref(v);
-    static const char *const bad[] = {"", "a: &x 1\nb: *x\n", "a: 1\na: 2\n", "{a: [}", "a\n---\nb\n", "!!str x", "? [1]\n: 2\n"};
+    static const char *const bad[] = {
+        "", "a: &x 1\nb: *x\n", "a: 1\na: 2\n", "{a: [}", "a\n---\nb\n", "!!str x", "? [1]\n: 2\n"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         json_t *w = json_parse_yaml(bad[i], strlen(bad[i]), &e);
         assert_null(w);
@@ -150,7 +157,8 @@ static void test_opt(void **state)
                                {"item", 0, OPT_LIST, &list, "X", "again and again"}};
     size_t k;
     struct err e;
-    char *argv[] = {"cmd", "one", "-f", "--name=x y", "-n", "9", "--item", "a", "--item=b", "--", "-two"};
+    char *argv[] = {"cmd",    "one", "-f",       "--name=x y", "-n",  "9",
+                    "--item", "a",   "--item=b", "--",         "-two"};
     assert_int_equal(opt_parse(opts, 4, 11, argv, operands, 2, &k, &help, &e), 0);
     assert_true(flag && n == 9 && k == 2 && list.n == 2);
     assert_string_equal(s, "x y");
@@ -166,8 +174,8 @@ int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_err),  cmocka_unit_test(test_buf),  cmocka_unit_test(test_num),
-        cmocka_unit_test(test_map),  cmocka_unit_test(test_json), cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_err), cmocka_unit_test(test_buf),  cmocka_unit_test(test_num),
+        cmocka_unit_test(test_map), cmocka_unit_test(test_json), cmocka_unit_test(test_yaml),
         cmocka_unit_test(test_opt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,5 +69,5 @@ void err_wrap(struct err *err, const char *fmt, ...)
     if (n > sizeof err->msg - 3)
         n = sizeof err->msg - 3;
     memcpy(err->msg, front, n);
-    snprintf(err->msg + n, sizeof err->msg - n, ": %s", old);
+    snprintf(err->msg + n, sizeof err->msg - n, ": %.*s", (int)(sizeof err->msg - n - 3), old);
 }

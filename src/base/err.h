@@ -1,7 +1,9 @@
-/* Errors: one value type, filled by whoever notices first, handled once by a role. Pure; any thread.
+/* Errors: one value type, filled by whoever notices first, handled once by a role. Pure; any
+ * thread.
  *
  * A call that can fail takes `struct err *err` last (may be NULL, untouched on success) and returns
- * 0/-1 or pointer/NULL. The message says what was wanted and what was found, with numbers and names. */
+ * 0/-1 or pointer/NULL. The message says what was wanted and what was found, with numbers and
+ * names. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
@@ -15,15 +17,15 @@ enum err_code {
     ERR_INVALID,      /* a value is malformed or out of range */
     ERR_NO_PLACEMENT, /* nothing fits */
     ERR_NOT_FOUND,
-    ERR_CONFLICT,     /* exists already, or a stale revision */
-    ERR_AUTH,         /* no or wrong key */
-    ERR_FORBIDDEN,    /* key known, not allowed */
-    ERR_UNREACHABLE,  /* a peer cannot be reached */
+    ERR_CONFLICT,    /* exists already, or a stale revision */
+    ERR_AUTH,        /* no or wrong key */
+    ERR_FORBIDDEN,   /* key known, not allowed */
+    ERR_UNREACHABLE, /* a peer cannot be reached */
     ERR_TIMEOUT,
-    ERR_LIMIT,        /* a named limit was hit */
-    ERR_CORRUPT,      /* foreign bytes are not what they claim to be */
-    ERR_IO,           /* the system refused */
-    ERR_UNAVAILABLE,  /* not now: loading, draining, full */
+    ERR_LIMIT,       /* a named limit was hit */
+    ERR_CORRUPT,     /* foreign bytes are not what they claim to be */
+    ERR_IO,          /* the system refused */
+    ERR_UNAVAILABLE, /* not now: loading, draining, full */
     ERR_UNSUPPORTED,
     ERR_COUNT,
 };

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-/* jansson recurses at most JSON_PARSER_MAX_DEPTH (2048); ours is smaller and checked before parsing. */
+/* jansson recurses at most JSON_PARSER_MAX_DEPTH (2048); ours is smaller and checked before
+ * parsing. */
 static int check_depth(const char *p, size_t n, struct err *err)
 {
     int depth = 0;

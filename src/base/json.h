@@ -1,7 +1,7 @@
 /* JSON trees (jansson) from hostile bytes, and typed access with errors that name the field.
  *
- * Pure. Trees are json_t of jansson: `json_auto_t *v` (our alias of its cleanup attribute) frees one.
- * A tree has one owner at a time: jansson's counts are not shared between threads here. */
+ * Pure. Trees are json_t of jansson: `json_auto_t *v` (our alias of its cleanup attribute) frees
+ * one. A tree has one owner at a time: jansson's counts are not shared between threads here. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -13,13 +13,15 @@
 #include <stdint.h>
 
 enum {
-    JSON_DEPTH_MAX = 64,           /* nesting of arrays and objects */
-    JSON_BYTES_MAX = 64 << 20,     /* one document */
+    JSON_DEPTH_MAX = 64,       /* nesting of arrays and objects */
+    JSON_BYTES_MAX = 64 << 20, /* one document */
 };
 
-/* Parses one whole document: UTF-8, no duplicate keys, depth and size capped. The caller owns it. */
+/* Parses one whole document: UTF-8, no duplicate keys, depth and size capped. The caller owns it.
+ */
 json_t *json_parse(const char *p, size_t n, struct err *err);
-/* Parses a YAML document into the same tree (YAML 1.2 core types: no yes/no; duplicate keys and aliases refused). */
+/* Parses a YAML document into the same tree (YAML 1.2 core types: no yes/no; duplicate keys and
+ * aliases refused). */
 json_t *json_parse_yaml(const char *p, size_t n, struct err *err);
 /* Compact text with keys in insertion order; the caller frees it. */
 char *json_text(const json_t *v);
@@ -41,7 +43,8 @@ int json_copy_str(const json_t *obj, const char *what, bool required, char *dst,
                   struct err *err);
 #define JSON_COPY(obj, what, required, array, err)                                                 \
     json_copy_str((obj), (what), (required), (array), sizeof(array), (err))
-/* An array or object field, borrowed; NULL when absent (err set only when required or of another type). */
+/* An array or object field, borrowed; NULL when absent (err set only when required or of another
+ * type). */
 json_t *json_get_array(const json_t *obj, const char *what, bool required, struct err *err);
 json_t *json_get_object(const json_t *obj, const char *what, bool required, struct err *err);
 /* Refuses keys outside names[n] with "did you mean". */

@@ -1,5 +1,6 @@
 /* Hash map from a string key to a pointer. Keys are copied; values are borrowed. Pure; one owner.
- * Iteration follows insertion order (holes of removed keys skipped), so results are deterministic. */
+ * Iteration follows insertion order (holes of removed keys skipped), so results are deterministic.
+ */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

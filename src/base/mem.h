@@ -11,8 +11,8 @@
 /* Zeroed n*size bytes; aborts when memory is out or the product overflows. Never NULL. */
 void *mem_calloc(size_t n, size_t size);
 void *mem_realloc(void *p, size_t n, size_t size);
-char *mem_strdup(const char *s);             /* NULL stays NULL */
-char *mem_strndup(const char *s, size_t n);  /* copies exactly n bytes and a NUL */
+char *mem_strdup(const char *s);            /* NULL stays NULL */
+char *mem_strndup(const char *s, size_t n); /* copies exactly n bytes and a NUL */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static inline void mem_free_auto(void *p)
@@ -30,7 +30,8 @@ static inline void mem_free_auto(void *p)
     })
 #define ARRAY_LEN(a) (sizeof(a) / sizeof *(a))
 
-/* Grows *items (capacity *cap, element size `size`) so that it holds `need` elements; new ones zero. */
+/* Grows *items (capacity *cap, element size `size`) so that it holds `need` elements; new ones
+ * zero. */
 void mem_grow(void *items_ptr, size_t *cap, size_t need, size_t size);
 
 #endif

@@ -62,14 +62,22 @@ struct unit {
     double factor;
 };
 
-static const struct unit BYTES[] = {
-    {"", 1},           {"B", 1},           {"KB", 1e3},           {"kB", 1e3},
-    {"MB", 1e6},       {"GB", 1e9},        {"TB", 1e12},          {"KiB", 1024.0},
-    {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {NULL, 0}};
+static const struct unit BYTES[] = {{"", 1},
+                                    {"B", 1},
+                                    {"KB", 1e3},
+                                    {"kB", 1e3},
+                                    {"MB", 1e6},
+                                    {"GB", 1e9},
+                                    {"TB", 1e12},
+                                    {"KiB", 1024.0},
+                                    {"MiB", 1048576.0},
+                                    {"GiB", 1073741824.0},
+                                    {"TiB", 1099511627776.0},
+                                    {NULL, 0}};
 static const struct unit RATES[] = {
-    {"B/s", 1},         {"KB/s", 1e3},      {"MB/s", 1e6},     {"GB/s", 1e9},
-    {"TB/s", 1e12},     {"MiB/s", 1048576.0}, {"GiB/s", 1073741824.0}, {"bit/s", 0.125},
-    {"kbit/s", 125},    {"Mbit/s", 125e3},  {"Gbit/s", 125e6}, {"Tbit/s", 125e9},
+    {"B/s", 1},      {"KB/s", 1e3},        {"MB/s", 1e6},           {"GB/s", 1e9},
+    {"TB/s", 1e12},  {"MiB/s", 1048576.0}, {"GiB/s", 1073741824.0}, {"bit/s", 0.125},
+    {"kbit/s", 125}, {"Mbit/s", 125e3},    {"Gbit/s", 125e6},       {"Tbit/s", 125e9},
     {NULL, 0}};
 static const struct unit TIMES[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1},
                                     {"m", 60},    {"h", 3600},  {"d", 86400}, {NULL, 0}};

@@ -25,7 +25,8 @@ int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64
 /* Finite decimal number within [lo, hi]. */
 int num_double(const char *text, const char *what, double lo, double hi, double *out,
                struct err *err);
-/* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB (1000) and KiB MiB GiB TiB (1024). */
+/* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB (1000) and KiB MiB GiB TiB
+ * (1024). */
 int num_bytes(const char *text, const char *what, uint64_t *out, struct err *err);
 /* "936GB/s" in bytes per second, "10Gbit/s" in bytes per second (bits / 8). */
 int num_rate(const char *text, const char *what, double *bytes_per_s, struct err *err);
@@ -33,7 +34,7 @@ int num_rate(const char *text, const char *what, double *bytes_per_s, struct err
 int num_seconds(const char *text, const char *what, double *seconds, struct err *err);
 
 /* A short text for people in a caller's buffer (at least 24 bytes), which is returned. */
-char *num_fmt_gib(char *dst, size_t cap, uint64_t bytes);   /* "22.6 GiB", "545 MiB", "12 KiB" */
+char *num_fmt_gib(char *dst, size_t cap, uint64_t bytes);      /* "22.6 GiB", "545 MiB", "12 KiB" */
 char *num_fmt_duration(char *dst, size_t cap, double seconds); /* "12s", "3m", "2h", "5d" */
 
 #endif

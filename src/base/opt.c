@@ -105,7 +105,8 @@ void opt_help(const struct opt *opts, size_t n_opts, struct buf *out)
         char left[64];
         str_copyf(left, sizeof left, "%s%c%s --%s%s%s", opts[i].letter ? "-" : " ",
                   opts[i].letter ? opts[i].letter : ' ', opts[i].letter ? "," : " ", opts[i].name,
-                  opts[i].kind == OPT_FLAG ? "" : " ", opts[i].kind == OPT_FLAG ? "" : opts[i].value);
+                  opts[i].kind == OPT_FLAG ? "" : " ",
+                  opts[i].kind == OPT_FLAG ? "" : opts[i].value);
         buf_addf(out, "  %-30s %s\n", left, opts[i].help);
     }
 }

@@ -19,13 +19,13 @@ struct opt_list {
 };
 
 struct opt {
-    const char *name;  /* without dashes */
-    char letter;       /* 0: none */
+    const char *name; /* without dashes */
+    char letter;      /* 0: none */
     enum opt_kind kind;
     void *out;         /* bool*, const char**, uint64_t*, uint64_t*, struct opt_list* */
     const char *value; /* what --help calls the value */
     const char *help;
-    uint64_t lo, hi;   /* OPT_U64 only; hi 0 means no bound */
+    uint64_t lo, hi; /* OPT_U64 only; hi 0 means no bound */
 };
 
 /* Parses argv[1..argc); operands are moved to operands[0..*n_operands) (room for max). Outputs keep

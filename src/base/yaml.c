@@ -1,8 +1,8 @@
 /* YAML into the same tree as JSON, so that one validator serves both (libyaml events).
  *
  * Only the JSON part of YAML: no anchors, aliases or tags, one document, string keys without
- * duplicates. A plain scalar is null, true, false, an integer or a real by YAML 1.2's core rules and
- * otherwise a string: `no`, `on` and `yes` stay strings. */
+ * duplicates. A plain scalar is null, true, false, an integer or a real by YAML 1.2's core rules
+ * and otherwise a string: `no`, `on` and `yes` stay strings. */
 #include "base/json.h"
 
 #include "base/mem.h"

@@ -6,7 +6,7 @@
 
 struct cli_command {
     const char *name;
-    const char *summary;    /* one line of `stowage help` */
+    const char *summary;               /* one line of `stowage help` */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 extern const struct cli_command CLI_COMMANDS[]; /* ended by a NULL name */

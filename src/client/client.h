@@ -1,7 +1,7 @@
 /* Typed client of the control API: calls, watches with resume. I/O.
  *
- * Two faces over net/http: blocking calls for the command line (own private loop), and loop-bound ones
- * for worker and gateway. A client belongs to one thread. */
+ * Two faces over net/http: blocking calls for the command line (own private loop), and loop-bound
+ * ones for worker and gateway. A client belongs to one thread. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -24,7 +24,8 @@ int client_do(struct client *c, const char *method, const char *path, const json
 int client_stream(struct client *c, const char *method, const char *path, const json_t *body,
                   bool (*fn)(void *arg, const char *p, size_t n), void *arg, struct err *err);
 
-/* On the loop: fn is called once, unless cancelled. doc is borrowed, NULL on error or empty body. */
+/* On the loop: fn is called once, unless cancelled. doc is borrowed, NULL on error or empty body.
+ */
 struct client_call;
 struct client_call *client_send(struct client *c, const char *method, const char *path,
                                 const json_t *body, int64_t timeout_ms,
@@ -33,8 +34,8 @@ struct client_call *client_send(struct client *c, const char *method, const char
 void client_call_cancel(struct client_call *call);
 /* A request whose body is streamed by us (log upload): write any number of times, then end. */
 
-/* On the loop: a server-sent-event stream that reconnects with full jitter (0.2 to 5 s) and resumes by
- * Last-Event-ID. fn gets each event; on_state tells up/down. */
+/* On the loop: a server-sent-event stream that reconnects with full jitter (0.2 to 5 s) and resumes
+ * by Last-Event-ID. fn gets each event; on_state tells up/down. */
 struct client_watch;
 struct client_watch *client_watch_new(struct client *c, const char *path,
                                       void (*fn)(void *arg, const char *event, const json_t *data),

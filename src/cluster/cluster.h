@@ -1,7 +1,8 @@
-/* Plain data of a cluster: nodes, devices, links, snapshot; and its JSON/YAML form. Pure; any thread.
+/* Plain data of a cluster: nodes, devices, links, snapshot; and its JSON/YAML form. Pure; any
+ * thread.
  *
- * A snapshot is all that placement may know: static facts, live free memory net of claims. Arrays are
- * owned by the snapshot. Ids are server-made; names are for people and unique per cluster. */
+ * A snapshot is all that placement may know: static facts, live free memory net of claims. Arrays
+ * are owned by the snapshot. Ids are server-made; names are for people and unique per cluster. */
 #ifndef CLUSTER_CLUSTER_H
 #define CLUSTER_CLUSTER_H
 
@@ -12,8 +13,12 @@
 #include <stdint.h>
 
 enum {
-    CLUSTER_ID = 40, CLUSTER_NAME = 64, CLUSTER_ADDR = 72,
-    CLUSTER_MAX_NODES = 10000, CLUSTER_MAX_DEVICES = 100000, CLUSTER_MAX_NODE_DEVICES = 1024,
+    CLUSTER_ID = 40,
+    CLUSTER_NAME = 64,
+    CLUSTER_ADDR = 72,
+    CLUSTER_MAX_NODES = 10000,
+    CLUSTER_MAX_DEVICES = 100000,
+    CLUSTER_MAX_NODE_DEVICES = 1024,
 };
 
 enum device_kind { DEVICE_GPU, DEVICE_CPU };
@@ -21,19 +26,20 @@ enum device_kind { DEVICE_GPU, DEVICE_CPU };
  * devices of a ggml-rpc-server; cuda and vulkan are addressed by the engine directly. */
 enum device_backend { BACKEND_CUDA, BACKEND_VULKAN, BACKEND_CPU, BACKEND_FAKE, BACKEND_COUNT };
 const char *device_backend_name(enum device_backend b);
+int device_backend_parse(const char *name, enum device_backend *out, struct err *err);
 
 struct cluster_device {
-    char uuid[CLUSTER_NAME];   /* identifies the device for ever; in files and towards engines */
-    uint32_t index;            /* for people: node:index, PCI order */
-    char name[CLUSTER_NAME];   /* "RTX 3090" */
+    char uuid[CLUSTER_NAME]; /* identifies the device for ever; in files and towards engines */
+    uint32_t index;          /* for people: node:index, PCI order */
+    char name[CLUSTER_NAME]; /* "RTX 3090" */
     enum device_kind kind;
     enum device_backend backend;
     uint64_t total_bytes;
-    uint64_t free_bytes;       /* in a snapshot: live free minus claims not yet visible; never below 0 */
-    uint64_t claimed_bytes;    /* by our own instances (for display) */
+    uint64_t free_bytes; /* in a snapshot: live free minus claims not yet visible; never below 0 */
+    uint64_t claimed_bytes;       /* by our own instances (for display) */
     double bandwidth_bytes_per_s; /* 0: unknown */
     bool hbm;
-    bool has_readings;         /* utilisation and temperature known */
+    bool has_readings; /* utilisation and temperature known */
     uint32_t util_percent, temp_c, power_w;
 };
 
@@ -42,15 +48,16 @@ const char *node_state_name(enum node_state s); /* "ready", "drained", "lost" */
 
 struct cluster_node {
     char id[CLUSTER_ID], name[CLUSTER_NAME];
-    char addr[CLUSTER_ADDR];   /* host:port where its worker accepts tunnels; "" in a plan file */
+    char addr[CLUSTER_ADDR]; /* host:port where its worker accepts tunnels; "" in a plan file */
     enum node_state state;
-    char reason[CLUSTER_NAME]; /* of a drain */
+    char reason[CLUSTER_NAME];    /* of a drain */
     char version[32], engine[64]; /* stowage version; engine as "llama.cpp b11669 cpu" or "" */
     uint64_t ram_bytes, ram_free_bytes;
     uint32_t n_cpus;
-    struct cluster_device *devices; /* by index; the CPU of a node is no device here: ram_* stands for it */
+    struct cluster_device
+        *devices; /* by index; the CPU of a node is no device here: ram_* stands for it */
     uint32_t n_devices;
-    int64_t seen_ms;           /* age of the last heartbeat, ms; -1 when unknown */
+    int64_t seen_ms; /* age of the last heartbeat, ms; -1 when unknown */
 };
 
 struct cluster_link { /* both directions; node indexes into the snapshot, or all pairs */
@@ -64,9 +71,9 @@ struct cluster_snapshot {
     uint32_t n_nodes;
     struct cluster_link *links;
     uint32_t n_links;
-    uint64_t margin_bytes;     /* kept free on every device */
-    uint64_t runtime_bytes;    /* of a GPU's driver and engine context, per used GPU */
-    int64_t revision;          /* of the store; 0 for a file */
+    uint64_t margin_bytes;  /* kept free on every device */
+    uint64_t runtime_bytes; /* of a GPU's driver and engine context, per used GPU */
+    int64_t revision;       /* of the store; 0 for a file */
 };
 
 void snapshot_init(struct cluster_snapshot *s); /* empty, default reserve (512 MiB, 600 MiB) */
@@ -74,17 +81,20 @@ void snapshot_done(struct cluster_snapshot *s);
 /* Appends a node and returns it (zeroed, owned by s; the pointer lives until the next append). */
 struct cluster_node *snapshot_add_node(struct cluster_snapshot *s);
 struct cluster_device *node_add_device(struct cluster_node *n);
+struct cluster_link *snapshot_add_link(struct cluster_snapshot *s);
 /* The best link between two nodes: the specific one, else `all`, else 1 Gbit/s and 0.2 ms. */
 struct cluster_link snapshot_link(const struct cluster_snapshot *s, uint32_t a, uint32_t b);
 
-/* Reads a cluster file (schema stowage.cluster/1, as in docs/cluster-file.md): strict, unknown keys and
- * out-of-range values refused with their place. *s must be initialised; untouched on failure. */
+/* Reads a cluster file (schema stowage.cluster/1, as in docs/cluster-file.md): strict, unknown keys
+ * and out-of-range values refused with their place. *s must be initialised; untouched on failure.
+ */
 int snapshot_from_json(struct cluster_snapshot *s, const json_t *doc, struct err *err);
 json_t *snapshot_to_json(const struct cluster_snapshot *s); /* a file that plans the same */
 
 /* The wire form of one node with its devices (inventory and readings), both ways. */
 json_t *node_to_json(const struct cluster_node *n);
-int node_from_json(struct cluster_node *n, const json_t *doc, struct err *err); /* n zeroed by caller */
+int node_from_json(struct cluster_node *n, const json_t *doc,
+                   struct err *err); /* n zeroed by caller */
 void node_done(struct cluster_node *n);
 
 #endif

@@ -6,8 +6,11 @@
 #include "cluster/cluster.h"
 
 enum {
-    SPEC_MODEL_PATH = 1024, SPEC_MAX_NAMES = 64,
-    SPEC_MAX_CTX = 1 << 24, SPEC_MAX_SLOTS = 256, SPEC_MAX_REPLICAS = 1000,
+    SPEC_MODEL_PATH = 1024,
+    SPEC_MAX_NAMES = 64,
+    SPEC_MAX_CTX = 1 << 24,
+    SPEC_MAX_SLOTS = 256,
+    SPEC_MAX_REPLICAS = 1000,
 };
 
 struct name_list {
@@ -17,18 +20,18 @@ struct name_list {
 
 /* Desired state; sole writer is the API. */
 struct deployment_spec {
-    char name[CLUSTER_NAME];          /* the model name of the gateway; [A-Za-z0-9._:/-], unique */
-    char model[SPEC_MODEL_PATH];      /* absolute path of the GGUF file (first shard of a set) */
-    uint32_t ctx;                     /* per slot; 0 = min(trained, 8192), resolved at deploy and printed */
-    uint32_t n_slots;                 /* 0 = 1 */
-    char kv[8];                       /* "f16" (default), "q8_0", "q4_0" */
-    uint32_t replicas;                /* 0 is allowed: nothing runs */
-    char policy[16];                  /* "tiered" by default */
-    uint32_t max_nodes, max_gpus;     /* 0: no bound */
-    bool no_ram;                      /* forbid layers in RAM */
-    struct name_list nodes;           /* only these nodes (names) */
+    char name[CLUSTER_NAME];     /* the model name of the gateway; [A-Za-z0-9._:/-], unique */
+    char model[SPEC_MODEL_PATH]; /* absolute path of the GGUF file (first shard of a set) */
+    uint32_t ctx;      /* per slot; 0 = min(trained, 8192), resolved at deploy and printed */
+    uint32_t n_slots;  /* 0 = 1 */
+    char kv[8];        /* "f16" (default), "q8_0", "q4_0" */
+    uint32_t replicas; /* 0 is allowed: nothing runs */
+    char policy[16];   /* "tiered" by default */
+    uint32_t max_nodes, max_gpus; /* 0: no bound */
+    bool no_ram;                  /* forbid layers in RAM */
+    struct name_list nodes;       /* only these nodes (names) */
     struct name_list exclude_nodes;
-    struct name_list gpus;            /* only these, as node:index or uuid */
+    struct name_list gpus; /* only these, as node:index or uuid */
 };
 /* Strict: unknown keys refused; fills defaults; the same call in CLI and server. */
 int spec_from_json(struct deployment_spec *spec, const json_t *doc, struct err *err);
@@ -38,29 +41,29 @@ int spec_validate(const struct deployment_spec *spec, struct err *err);
 /* One device's share of a placement, in pipeline order. */
 struct assignment_part {
     char node_id[CLUSTER_ID], node[CLUSTER_NAME];
-    char uuid[CLUSTER_NAME];          /* "" for the RAM of a remote CPU-only node */
+    char uuid[CLUSTER_NAME]; /* "" for the RAM of a remote CPU-only node */
     uint32_t index;
     char device_name[CLUSTER_NAME];
     enum device_backend backend;
     uint32_t first_layer, n_layers;
-    bool output;                      /* carries the output layer */
-    uint64_t free_bytes;              /* seen when planned */
+    bool output;         /* carries the output layer */
+    uint64_t free_bytes; /* seen when planned */
     uint64_t weights_bytes, kv_bytes, compute_bytes, runtime_bytes;
 };
 
 /* Sole writer is the scheduler. An engine can be started from this alone. */
 struct assignment {
-    char plan_id[24];                 /* hash of the inputs, "p-7c1f..." */
-    char engine[16];                  /* "llama.cpp" */
+    char plan_id[24];                                  /* hash of the inputs, "p-7c1f..." */
+    char engine[16];                                   /* "llama.cpp" */
     char main_id[CLUSTER_ID], main_node[CLUSTER_NAME]; /* node that runs llama-server */
-    uint32_t n_layers, n_blocks;      /* of the model; n_blocks is what -ngl and -ts count */
-    uint32_t n_cpu_layers;            /* the first ones, on the main node's CPU */
-    uint32_t n_cpu_moe;               /* routed experts of the first n blocks in the main node's RAM */
-    uint32_t ctx;                     /* whole, as -c: per slot times slots */
+    uint32_t n_layers, n_blocks; /* of the model; n_blocks is what -ngl and -ts count */
+    uint32_t n_cpu_layers;       /* the first ones, on the main node's CPU */
+    uint32_t n_cpu_moe;          /* routed experts of the first n blocks in the main node's RAM */
+    uint32_t ctx;                /* whole, as -c: per slot times slots */
     uint32_t n_slots, ubatch;
     char kv[8];
     uint64_t host_weights_bytes, host_kv_bytes, host_compute_bytes; /* RAM of the main node */
-    double tok_s;                     /* predicted, one stream; 0 unknown */
+    double tok_s; /* predicted, one stream; 0 unknown */
     struct assignment_part *parts;
     uint32_t n_parts;
 };
@@ -71,13 +74,22 @@ uint64_t assignment_part_bytes(const struct assignment_part *p); /* sum of the f
 
 /* The life of a replica: one transition table for server, worker and UI. */
 enum replica_state {
-    REPLICA_PENDING, REPLICA_ASSIGNED, REPLICA_FETCHING, REPLICA_STARTING, REPLICA_READY,
-    REPLICA_DRAINING, REPLICA_GONE, REPLICA_FAILED, REPLICA_LOST, REPLICA_STATE_COUNT,
+    REPLICA_PENDING,
+    REPLICA_ASSIGNED,
+    REPLICA_FETCHING,
+    REPLICA_STARTING,
+    REPLICA_READY,
+    REPLICA_DRAINING,
+    REPLICA_GONE,
+    REPLICA_FAILED,
+    REPLICA_LOST,
+    REPLICA_STATE_COUNT,
 };
 const char *replica_state_name(enum replica_state s); /* "pending" */
 int replica_state_parse(const char *name, enum replica_state *out, struct err *err);
 bool replica_may(enum replica_state from, enum replica_state to);
-/* Longest stay in a state before it counts as failed, ms; 0: no bound. STARTING also grows with bytes. */
+/* Longest stay in a state before it counts as failed, ms; 0: no bound. STARTING also grows with
+ * bytes. */
 int64_t replica_deadline_ms(enum replica_state s, uint64_t bytes_to_send);
 /* Wait before the n-th restart (n from 1), ms: 1 s doubling to 5 min. */
 int64_t replica_backoff_ms(uint32_t n_failures);

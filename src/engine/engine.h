@@ -10,49 +10,55 @@ enum { ENGINE_MAX_ARGV = 96, ENGINE_MAX_ENV = 32, ENGINE_MAX_LAUNCH = 4 };
 
 /* One process to start on one node for one replica. Strings are owned by it. */
 struct engine_launch {
-    char role[16];                   /* "main" or "rpc" */
-    char *argv[ENGINE_MAX_ARGV];     /* NULL-terminated */
-    char *env[ENGINE_MAX_ENV];       /* "NAME=VALUE", NULL-terminated */
-    uint16_t port;                   /* loopback port it will listen on */
+    char role[16];               /* "main" or "rpc" */
+    char *argv[ENGINE_MAX_ARGV]; /* NULL-terminated */
+    char *env[ENGINE_MAX_ENV];   /* "NAME=VALUE", NULL-terminated */
+    uint16_t port;               /* loopback port it will listen on */
 };
 void engine_launch_done(struct engine_launch *l);
 
 /* What the worker of one node knows when it asks. Ports are loopback ports below 32768. */
 struct engine_site {
     const char *node_id;
-    const char *bin_dir;             /* folder with llama-server and ggml-rpc-server */
-    uint16_t main_port;              /* of llama-server (main only) */
-    uint16_t rpc_port;               /* of this node's own ggml-rpc-server (members, and a main whose own devices are fake) */
-    const uint16_t *peer_ports;      /* main only: local port per remote member, in engine_members order */
-    uint32_t n_threads;              /* CPU threads for an engine that computes on the CPU */
-    const char *const *extra_env;    /* "NAME=VALUE" of the worker's --engine-env; NULL-terminated or NULL */
-    const char *alias;               /* model name the engine reports */
-    const char *model;               /* path here */
+    const char *bin_dir; /* folder with llama-server and ggml-rpc-server */
+    uint16_t main_port;  /* of llama-server (main only) */
+    uint16_t rpc_port; /* of this node's own ggml-rpc-server (members, and a main whose own devices
+                          are fake) */
+    const uint16_t
+        *peer_ports;    /* main only: local port per remote member, in engine_members order */
+    uint32_t n_threads; /* CPU threads for an engine that computes on the CPU */
+    const char *const
+        *extra_env;    /* "NAME=VALUE" of the worker's --engine-env; NULL-terminated or NULL */
+    const char *alias; /* model name the engine reports */
+    const char *model; /* path here */
 };
 
 enum engine_fact_kind {
-    ENGINE_WEIGHTS, ENGINE_KV, ENGINE_COMPUTE, /* device, bytes (MiB with two decimals in the log) */
-    ENGINE_LAYER,                              /* layer -> device */
-    ENGINE_PROGRESS,                           /* percent loaded */
-    ENGINE_LISTENING,                          /* an rpc-server that is ready */
-    ENGINE_ERROR,                              /* code + text for people */
+    ENGINE_WEIGHTS,
+    ENGINE_KV,
+    ENGINE_COMPUTE,   /* device, bytes (MiB with two decimals in the log) */
+    ENGINE_LAYER,     /* layer -> device */
+    ENGINE_PROGRESS,  /* percent loaded */
+    ENGINE_LISTENING, /* an rpc-server that is ready */
+    ENGINE_ERROR,     /* code + text for people */
 };
 struct engine_fact {
     enum engine_fact_kind kind;
-    char device[48];      /* engine's name: "RPC0", "CPU", "CUDA0" */
+    char device[48]; /* engine's name: "RPC0", "CPU", "CUDA0" */
     uint64_t bytes;
     uint32_t layer, percent;
-    enum err_code code;   /* ENGINE_ERROR: ERR_LIMIT for memory, ERR_CORRUPT for the file, ERR_CONFLICT for a port... */
+    enum err_code code; /* ENGINE_ERROR: ERR_LIMIT for memory, ERR_CORRUPT for the file,
+                           ERR_CONFLICT for a port... */
     char text[160];
 };
 
 struct engine_driver {
     const char *name;
-    /* Node ids that must run an RPC member, in --rpc order (remote ones; a main with fake devices is
-     * included as itself). Returns the count, at most max. */
+    /* Node ids that must run an RPC member, in --rpc order (remote ones; a main with fake devices
+     * is included as itself). Returns the count, at most max. */
     uint32_t (*members)(const struct assignment *a, const char *out[], uint32_t max);
-    /* The process of this node with this role ("main" or "rpc"). ERR_INVALID/ERR_UNSUPPORTED when the
-     * engine cannot express the assignment. */
+    /* The process of this node with this role ("main" or "rpc"). ERR_INVALID/ERR_UNSUPPORTED when
+     * the engine cannot express the assignment. */
     int (*launch)(const struct assignment *a, const struct engine_site *site, const char *role,
                   struct engine_launch *out, struct err *err);
     /* One line of engine output: fills *fact when it says something. */

@@ -1,4 +1,5 @@
-/* The gateway role: OpenAI API over READY replicas, routes from a watch of the server. I/O; one loop's thread. */
+/* The gateway role: OpenAI API over READY replicas, routes from a watch of the server. I/O; one
+ * loop's thread. */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
@@ -8,7 +9,7 @@
 struct gateway;
 struct gateway_opts {
     struct loop *loop;
-    const char *server_url, *key;  /* control API and a key of scope `gateway` */
+    const char *server_url, *key; /* control API and a key of scope `gateway` */
 };
 struct gateway *gateway_new(const struct gateway_opts *o, struct err *err);
 void gateway_free(struct gateway *g);

@@ -20,27 +20,40 @@ enum {
     GGUF_MAX_KEY = 64 << 10,
     GGUF_MAX_TENSOR_NAME = 64,
     GGUF_MAX_STRING = 16 << 20,
-    GGUF_MAX_HEADER = 256 << 20,  /* bytes up to the data section; an array's bytes too */
+    GGUF_MAX_HEADER = 256 << 20, /* bytes up to the data section; an array's bytes too */
     GGUF_MAX_DIMS = 4,
     GGUF_MIN_ALIGN = 8,
     GGUF_MAX_ALIGN = 65536,
     GGUF_MAX_SHARDS = 1024,
-    GGUF_KEEP_ARRAY = 4096,       /* number arrays up to this many elements are kept, longer ones only counted */
+    GGUF_KEEP_ARRAY =
+        4096, /* number arrays up to this many elements are kept, longer ones only counted */
 };
 
 enum gguf_value_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STR,
-    GGUF_ARR, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_VALUE_COUNT,
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STR,
+    GGUF_ARR,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_VALUE_COUNT,
 };
 
 struct gguf_type_info {
-    const char *name;       /* "q4_K"; NULL: not a type in use */
+    const char *name; /* "q4_K"; NULL: not a type in use */
     uint32_t block_elems, block_bytes;
 };
 const struct gguf_type_info *gguf_type(uint32_t id); /* NULL when unknown */
 
 struct gguf_tensor {
-    const char *name;       /* NUL-terminated, owned by the gguf */
+    const char *name; /* NUL-terminated, owned by the gguf */
     uint32_t n_dims, type;
     uint64_t ne[4];         /* unused dims are 1 */
     uint64_t offset, bytes; /* within the data section; unpadded bytes */
@@ -52,14 +65,17 @@ typedef int64_t (*gguf_read_at)(void *ctx, uint64_t off, void *dst, size_t n, st
 struct gguf_source {
     gguf_read_at read_at;
     void *ctx;
-    uint64_t size;          /* bytes of the file */
-    bool header_only;       /* a .ggufh: ends at the data section; tensor extents are not checked against size */
+    uint64_t size;    /* bytes of the file */
+    bool header_only; /* a .ggufh: ends at the data section; tensor extents are not checked against
+                         size */
 };
 
 struct gguf;
-/* Parses one file. NULL with ERR_CORRUPT, ERR_LIMIT, ERR_UNSUPPORTED (bad magic names what was found), ERR_IO. */
+/* Parses one file. NULL with ERR_CORRUPT, ERR_LIMIT, ERR_UNSUPPORTED (bad magic names what was
+ * found), ERR_IO. */
 struct gguf *gguf_open(const struct gguf_source *src, struct err *err);
-/* Adds the tensors of the next shard (split.no must be 1, 2, ... in order; counts and totals checked). */
+/* Adds the tensors of the next shard (split.no must be 1, 2, ... in order; counts and totals
+ * checked). */
 int gguf_add_shard(struct gguf *g, const struct gguf_source *src, struct err *err);
 /* After the last shard: that none is missing. */
 int gguf_complete(const struct gguf *g, struct err *err);
@@ -74,11 +90,12 @@ uint32_t gguf_version(const struct gguf *g);
 uint32_t gguf_n_kv(const struct gguf *g);
 uint32_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor(const struct gguf *g, uint32_t i);
-const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name); /* NULL when absent */
-uint32_t gguf_n_shards(const struct gguf *g);       /* as split.count says; 1 for a whole file */
-uint64_t gguf_data_offset(const struct gguf *g);    /* of the first file: the length of its header */
-uint64_t gguf_tensor_bytes(const struct gguf *g);   /* padded sum over all tensors */
-uint64_t gguf_file_bytes(const struct gguf *g);     /* headers + data, all shards seen */
+const struct gguf_tensor *gguf_find_tensor(const struct gguf *g,
+                                           const char *name); /* NULL when absent */
+uint32_t gguf_n_shards(const struct gguf *g);     /* as split.count says; 1 for a whole file */
+uint64_t gguf_data_offset(const struct gguf *g);  /* of the first file: the length of its header */
+uint64_t gguf_tensor_bytes(const struct gguf *g); /* padded sum over all tensors */
+uint64_t gguf_file_bytes(const struct gguf *g);   /* headers + data, all shards seen */
 
 /* Values by key. False when the key is absent or of another kind (any integer type is accepted for
  * u64 when not negative). Strings are borrowed. */

@@ -10,16 +10,19 @@
 
 struct gpu_driver {
     const char *name;
-    /* NULL with ERR_NOT_FOUND when the driver's library or hardware is absent (not a fault). `config` is the fake's YAML path. */
+    /* NULL with ERR_NOT_FOUND when the driver's library or hardware is absent (not a fault).
+     * `config` is the fake's YAML path. */
     void *(*open)(const char *config, struct err *err);
     void (*close)(void *state);
     /* Fills node->devices (replacing them) with facts and present readings. */
     int (*read)(void *state, struct cluster_node *node, struct err *err);
 };
-extern const struct gpu_driver *const GPU_DRIVERS[]; /* probe order, NULL-terminated: nvml, sysfs, fake */
+extern const struct gpu_driver
+    *const GPU_DRIVERS[]; /* probe order, NULL-terminated: nvml, sysfs, fake */
 /* RAM total and available, CPU count, by /proc. */
 int host_read(struct cluster_node *node, struct err *err);
-/* Bandwidth of a card by its name, bytes per second, from a table (docs/data sources); 0 unknown. */
+/* Bandwidth of a card by its name, bytes per second, from a table (docs/data sources); 0 unknown.
+ */
 double gpu_bandwidth_by_name(const char *name, bool *hbm);
 
 #endif

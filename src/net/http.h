@@ -1,8 +1,9 @@
 /* HTTP/1.1: strict codec, server and client on an event loop. I/O; owned by the loop's thread.
  *
  * Codec rules are RFC 9112 with nothing tolerated: both Content-Length and Transfer-Encoding, two
- * lengths, bare LF, obs-fold, space before the colon, NUL and friends are 400 and close. Headers are
- * rebuilt, never relayed raw. Limits are named below; one past is answered (431, 413, 408) and counted. */
+ * lengths, bare LF, obs-fold, space before the colon, NUL and friends are 400 and close. Headers
+ * are rebuilt, never relayed raw. Limits are named below; one past is answered (431, 413, 408) and
+ * counted. */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
 
@@ -15,10 +16,10 @@
 #include <stdint.h>
 
 enum {
-    HTTP_MAX_HEAD = 32 << 10,      /* request or status line and headers */
+    HTTP_MAX_HEAD = 32 << 10, /* request or status line and headers */
     HTTP_MAX_HEADERS = 100,
-    HTTP_MAX_BODY = 64 << 20,      /* default for a buffered body */
-    HTTP_HEAD_TIMEOUT_MS = 10000,  /* from the first byte to the end of the head */
+    HTTP_MAX_BODY = 64 << 20,     /* default for a buffered body */
+    HTTP_HEAD_TIMEOUT_MS = 10000, /* from the first byte to the end of the head */
     HTTP_IDLE_TIMEOUT_MS = 75000,
     HTTP_WRITE_STALL_MS = 30000,
     HTTP_MAX_CONNECTIONS = 16000,
@@ -43,7 +44,8 @@ struct http_head {
  * (ERR_INVALID, ERR_LIMIT). Views point into p. */
 int64_t http_parse_head(const char *p, size_t n, bool response, struct http_head *out,
                         struct err *err);
-struct str http_find(const struct http_header *h, size_t n, const char *name); /* p NULL when absent */
+struct str http_find(const struct http_header *h, size_t n,
+                     const char *name); /* p NULL when absent */
 
 /* Incremental decoder of a chunked body: feeds *p,*n, gives decoded spans. */
 struct http_chunked {
@@ -51,8 +53,8 @@ struct http_chunked {
     uint64_t left;
     size_t line;
 };
-/* Consumes from in; sets *out to the next decoded span (may be empty). Returns bytes consumed, or -1
- * (ERR_INVALID); *done is set after the last chunk and trailers (trailers are dropped). */
+/* Consumes from in; sets *out to the next decoded span (may be empty). Returns bytes consumed, or
+ * -1 (ERR_INVALID); *done is set after the last chunk and trailers (trailers are dropped). */
 int64_t http_chunked_next(struct http_chunked *c, const char *in, size_t n, struct str *out,
                           bool *done, struct err *err);
 
@@ -62,10 +64,10 @@ struct http_req; /* one request and its reply; lives until the reply ended and o
 /* Called when head and body are complete. The handler must reply now or later, exactly once. */
 typedef void (*http_handler)(void *ctx, struct http_req *r);
 struct http_server_opts {
-    const char *addr;        /* "127.0.0.1:8080", "[::1]:8080", ":0" picks a port */
+    const char *addr; /* "127.0.0.1:8080", "[::1]:8080", ":0" picks a port */
     http_handler handler;
     void *ctx;
-    uint64_t max_body;       /* 0: HTTP_MAX_BODY */
+    uint64_t max_body; /* 0: HTTP_MAX_BODY */
 };
 /* NULL with ERR_CONFLICT (port taken: names it), ERR_INVALID, ERR_IO. */
 struct http_server *http_server_new(struct loop *l, const struct http_server_opts *o,
@@ -75,13 +77,14 @@ const char *http_server_addr(const struct http_server *s); /* with the real port
 void http_server_free(struct http_server *s);
 
 struct str http_req_method(const struct http_req *r);
-struct str http_req_path(const struct http_req *r);   /* decoded, no query; never contains NUL, "." or ".." segments */
+struct str http_req_path(
+    const struct http_req *r); /* decoded, no query; never contains NUL, "." or ".." segments */
 /* Decoded query parameter into dst; false when absent or too long. */
 bool http_req_query(const struct http_req *r, const char *name, char *dst, size_t cap);
 struct str http_req_header(const struct http_req *r, const char *name); /* p NULL when absent */
 struct str http_req_body(const struct http_req *r);
-const char *http_req_peer(const struct http_req *r);  /* "10.0.0.2:40112" */
-const char *http_req_id(const struct http_req *r);    /* also sent as x-request-id */
+const char *http_req_peer(const struct http_req *r); /* "10.0.0.2:40112" */
+const char *http_req_id(const struct http_req *r);   /* also sent as x-request-id */
 struct loop *http_req_loop(const struct http_req *r);
 /* The client went away before the reply ended; called at most once, never after http_end. */
 void http_req_on_close(struct http_req *r, void (*fn)(void *arg), void *arg);
@@ -98,16 +101,18 @@ void http_write(struct http_req *r, const void *p, size_t n);
 void http_end(struct http_req *r);
 /* Ends the connection without the last chunk: the client sees a cut stream. */
 void http_abort(struct http_req *r);
-size_t http_pending(const struct http_req *r); /* bytes accepted by http_write, not yet by the kernel */
-void http_on_drain(struct http_req *r, void (*fn)(void *arg), void *arg); /* once, when pending is 0 */
+size_t
+http_pending(const struct http_req *r); /* bytes accepted by http_write, not yet by the kernel */
+void http_on_drain(struct http_req *r, void (*fn)(void *arg),
+                   void *arg); /* once, when pending is 0 */
 
 /* ---- client ---- */
 struct http_call; /* one request in flight; freed by itself after on_done, or by http_cancel */
 struct http_call_opts {
-    const char *addr;         /* "host:port"; or "" when fd is given */
-    int fd;                   /* a connected stream to use and close (tunnel), or -1 */
+    const char *addr;          /* "host:port"; or "" when fd is given */
+    int fd;                    /* a connected stream to use and close (tunnel), or -1 */
     const char *method, *path; /* path with query */
-    const char *headers;      /* "Name: value\r\n" lines, or NULL (Host, Content-Length are ours) */
+    const char *headers; /* "Name: value\r\n" lines, or NULL (Host, Content-Length are ours) */
     const void *body;
     size_t body_n;
     const char *content_type; /* NULL: application/json when there is a body */
@@ -118,9 +123,10 @@ struct http_call_opts {
     void (*on_done)(void *arg, const struct err *err /* NULL: complete */);
     void *arg;
 };
-/* Never fails at once: errors (ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CORRUPT) arrive by on_done, later. */
+/* Never fails at once: errors (ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CORRUPT) arrive by on_done, later.
+ */
 struct http_call *http_call_new(struct loop *l, const struct http_call_opts *o);
-void http_cancel(struct http_call *c); /* no further callback */
+void http_cancel(struct http_call *c);             /* no further callback */
 void http_pause(struct http_call *c, bool paused); /* back-pressure: stop reading the body */
 
 #endif

@@ -16,7 +16,8 @@ static inline void fd_close_auto_(int *fd)
     fd_close(*fd);
 }
 
-/* Whole file of at most `max` bytes into *out (caller frees, NUL added). ERR_NOT_FOUND names the path. */
+/* Whole file of at most `max` bytes into *out (caller frees, NUL added). ERR_NOT_FOUND names the
+ * path. */
 int file_read(const char *path, size_t max, char **out, size_t *n, struct err *err);
 /* Durable replace: temporary file, fsync, rename, fsync of the folder; mode as given. */
 int file_write(const char *path, const void *p, size_t n, unsigned mode, struct err *err);
@@ -28,9 +29,9 @@ int file_disk_free(const char *path, uint64_t *bytes, struct err *err);
 /* Removes a folder with all in it; only inside `root` (both absolute). */
 int file_remove_tree(const char *path, struct err *err);
 
-int64_t os_now_ms(void);      /* monotonic */
-int64_t os_wall_ms(void);     /* for people only */
-void os_random(void *p, size_t n);            /* for secrets */
+int64_t os_now_ms(void);                       /* monotonic */
+int64_t os_wall_ms(void);                      /* for people only */
+void os_random(void *p, size_t n);             /* for secrets */
 void os_random_hex(char *dst, size_t n_bytes); /* dst[2*n_bytes+1] */
 
 /* One line `level event key=value ...` to stderr, whole lines from any thread. Values with spaces

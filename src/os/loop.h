@@ -18,14 +18,19 @@ void loop_free(struct loop *l); /* NULL allowed; watchers must be gone */
 int loop_run(struct loop *l, struct err *err);
 void loop_stop(struct loop *l);
 int64_t loop_now_ms(struct loop *l); /* monotonic, read once per batch of events */
-void loop_post(struct loop *l, void (*fn)(void *arg), void *arg); /* any thread; runs on the loop's */
+void loop_post(struct loop *l, void (*fn)(void *arg),
+               void *arg); /* any thread; runs on the loop's */
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 }; /* HUP: peer closed or error; always delivered */
+enum {
+    LOOP_READ = 1,
+    LOOP_WRITE = 2,
+    LOOP_HUP = 4
+}; /* HUP: peer closed or error; always delivered */
 typedef void (*loop_io_fn)(void *arg, unsigned events);
 struct loop_io; /* one watched fd; the fd is not owned */
 struct loop_io *loop_io_add(struct loop *l, int fd, unsigned events, loop_io_fn fn, void *arg);
 void loop_io_set(struct loop_io *io, unsigned events); /* 0: only HUP */
-void loop_io_del(struct loop_io *io); /* NULL allowed */
+void loop_io_del(struct loop_io *io);                  /* NULL allowed */
 
 typedef void (*loop_timer_fn)(void *arg);
 struct loop_timer; /* one-shot */

@@ -14,9 +14,9 @@
 
 struct proc;
 struct proc_opts {
-    const char *const *argv;  /* argv[0] is a path or found in PATH; NULL-terminated */
-    const char *const *env;   /* "NAME=VALUE" added to ours; NULL-terminated, or NULL */
-    const char *cwd;          /* NULL: ours */
+    const char *const *argv; /* argv[0] is a path or found in PATH; NULL-terminated */
+    const char *const *env;  /* "NAME=VALUE" added to ours; NULL-terminated, or NULL */
+    const char *cwd;         /* NULL: ours */
     void (*on_output)(void *arg, const char *p, size_t n);
     /* Once, after the last output: status as of waitpid. proc_free may be called inside. */
     void (*on_exit)(void *arg, int status);
@@ -26,8 +26,8 @@ struct proc_opts {
 struct proc *proc_spawn(struct loop *l, const struct proc_opts *o, struct err *err);
 pid_t proc_pid(const struct proc *p);
 void proc_kill(struct proc *p, int signo); /* the whole group; no-op once exited */
-void proc_free(struct proc *p);            /* NULL allowed; a running child is SIGKILLed and reaped */
-uint64_t proc_rss_bytes(pid_t pid);        /* 0 when gone */
+void proc_free(struct proc *p);     /* NULL allowed; a running child is SIGKILLed and reaped */
+uint64_t proc_rss_bytes(pid_t pid); /* 0 when gone */
 /* "exit status 1" or "killed by signal 9 (SIGKILL)" */
 void proc_status_text(int status, char *dst, size_t cap);
 

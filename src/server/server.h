@@ -16,12 +16,12 @@ struct server *server_new(const struct server_opts *o, struct err *err);
 void server_free(struct server *s);
 /* Handles every path under /api/v1/ (auth included). */
 void server_handle(struct server *s, struct http_req *r);
-/* The admin key (also in state_dir/admin.key, 0600), and a fresh single-use join token / gateway key for the
- * roles in this process; valid until the process ends. */
+/* The admin key (also in state_dir/admin.key, 0600), and a fresh single-use join token / gateway
+ * key for the roles in this process; valid until the process ends. */
 const char *server_admin_key(const struct server *s);
 void server_local_token(struct server *s, char token[96]);
 void server_gateway_key(struct server *s, char key[96]);
-/* True when `key` (a bearer key) may call the gateway. Constant time; used by the gateway in this process through
- * GET /api/v1/keys/check otherwise. */
+/* True when `key` (a bearer key) may call the gateway. Constant time; used by the gateway in this
+ * process through GET /api/v1/keys/check otherwise. */
 
 #endif

@@ -6,8 +6,9 @@
 
 #include <stdbool.h>
 
-/* Answers GET/HEAD of an asset or page of the UI; false when the path is none of ours (nothing sent).
- * Headers: strong ETag, immutable for hashed names, CSP default-src 'self', nosniff, no-referrer. */
+/* Answers GET/HEAD of an asset or page of the UI; false when the path is none of ours (nothing
+ * sent). Headers: strong ETag, immutable for hashed names, CSP default-src 'self', nosniff,
+ * no-referrer. */
 bool webui_handle(struct http_req *r);
 
 #endif
