@@ -1,9 +1,11 @@
-/* The table of engine drivers. */
+/* The table of engine drivers and what does not depend on one. */
 #include "engine/engine.h"
 
 #include <string.h>
 
-const struct engine_driver *const ENGINE_DRIVERS[] = {NULL};
+extern const struct engine_driver engine_llamacpp;
+
+const struct engine_driver *const ENGINE_DRIVERS[] = {&engine_llamacpp, NULL};
 
 const struct engine_driver *engine_find(const char *name)
 {
@@ -20,10 +22,4 @@ void engine_launch_done(struct engine_launch *l)
     for (size_t i = 0; i < ENGINE_MAX_ENV; i++)
         free(l->env[i]);
     memset(l, 0, sizeof *l);
-}
-
-void engine_device_name(const struct assignment *a, uint32_t part, char *dst, size_t cap)
-{
-    if (cap)
-        dst[0] = '\0';
 }
