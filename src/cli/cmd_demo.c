@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "cli/common.h"
 #include "cli/demo_vocab.h"
-#include "gguf/gguf_write.h"
+#include "gguf/gguf_build.h"
 #include "os/file.h"
 
 #include <errno.h>
@@ -47,19 +47,19 @@ struct fill {
 
 struct demo_build {
     const struct demo *d;
-    struct gguf_writer *w;
+    struct gguf_builder *w;
     struct fill *fills;
     size_t n, cap;
 };
 
-static void put_arch(struct gguf_writer *w, const char *key, uint64_t v)
+static void put_arch(struct gguf_builder *w, const char *key, uint64_t v)
 {
     char full[64];
     str_copyf(full, sizeof full, "llama.%s", key);
     gguf_put_u32(w, full, (uint32_t)v);
 }
 
-static void put_keys(struct gguf_writer *w, const struct demo *d)
+static void put_keys(struct gguf_builder *w, const struct demo *d)
 {
     gguf_put_str(w, "general.architecture", "llama");
     gguf_put_str(w, "general.type", "model");
@@ -243,12 +243,12 @@ static int write_data(const struct demo_build *b, const struct gguf *g, int fd, 
                       struct err *err)
 {
     struct rng r = {b->d->seed};
-    static const unsigned char zero[GGUF_WRITE_ALIGN];
+    static const unsigned char zero[GGUF_BUILD_ALIGN];
     for (uint32_t i = 0; i < b->n; i++) {
         const struct gguf_tensor *t = gguf_tensor(g, i);
         if (write_tensor(fd, &b->fills[i], t->ne[0], t->ne[1] * t->ne[2], &r, path, err))
             return -1;
-        size_t pad = (GGUF_WRITE_ALIGN - t->bytes % GGUF_WRITE_ALIGN) % GGUF_WRITE_ALIGN;
+        size_t pad = (GGUF_BUILD_ALIGN - t->bytes % GGUF_BUILD_ALIGN) % GGUF_BUILD_ALIGN;
         if (write_all(fd, zero, pad, path, err))
             return -1;
     }
@@ -322,26 +322,26 @@ static int write_tiny(const char *path, struct demo *d, struct err *err)
 {
     if (check_shape(d, err))
         return -1;
-    struct demo_build b = {.d = d, .w = gguf_writer_new()};
+    struct demo_build b = {.d = d, .w = gguf_builder_new()};
     buf_auto struct buf header;
     buf_init(&header, GGUF_MAX_HEADER);
     put_keys(b.w, d);
     put_tensors(&b);
-    uint64_t data = gguf_writer_data(b.w);
+    uint64_t data = gguf_builder_data(b.w);
     char size[24];
     int rc = 0;
     if (data > DEMO_MAX_BYTES)
         rc = err_set(err, ERR_LIMIT, "this shape is a file of %s; at most 64 GiB are written",
                      num_fmt_gib(size, sizeof size, data));
     if (rc == 0)
-        rc = gguf_write_header(b.w, &header, err);
+        rc = gguf_build_header(b.w, &header, err);
     if (rc == 0)
         rc = write_model(path, &header, &b, data, err);
     if (rc == 0)
         printf("%s: %s, %u layers, %u tokens. Its weights are random numbers: it speaks noise.\n",
                path, num_fmt_gib(size, sizeof size, header.n + data), (unsigned)d->layers,
                (unsigned)d->vocab);
-    gguf_writer_free(b.w);
+    gguf_builder_free(b.w);
     free(b.fills);
     return rc;
 }
@@ -353,12 +353,12 @@ static bool is_not_tokenizer(const char *key, size_t n)
     return !str_starts((struct str){key, n}, STR("tokenizer."));
 }
 
-static int copy_tensors(struct gguf_writer *w, const struct gguf *g, struct err *err)
+static int copy_tensors(struct gguf_builder *w, const struct gguf *g, struct err *err)
 {
     for (uint32_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor(g, i);
         gguf_put_tensor(w, t->name, t->type, t->n_dims, t->ne);
-        if (gguf_writer_offset(w, i) != t->offset)
+        if (gguf_builder_offset(w, i) != t->offset)
             return err_set(err, ERR_UNSUPPORTED,
                            "tensor %s lies at %llu of the data, not right behind the one before",
                            t->name, (unsigned long long)t->offset);
@@ -366,7 +366,7 @@ static int copy_tensors(struct gguf_writer *w, const struct gguf *g, struct err 
     return 0;
 }
 
-static int build_giant(struct gguf_writer *w, const struct gguf *g, struct str bytes,
+static int build_giant(struct gguf_builder *w, const struct gguf *g, struct str bytes,
                        struct err *err)
 {
     const struct gguf_tensor *embd = gguf_find_tensor(g, "token_embd.weight");
@@ -396,21 +396,21 @@ static int write_giant(const char *path, const struct demo *d, struct err *err)
         err_wrap(err, "%s", d->sparse_from);
         return -1;
     }
-    struct gguf_writer *w = gguf_writer_new();
+    struct gguf_builder *w = gguf_builder_new();
     buf_auto struct buf header;
     buf_init(&header, GGUF_MAX_HEADER);
     char size[24];
     int rc = build_giant(w, g, bytes, err);
     if (rc == 0)
-        rc = gguf_write_header(w, &header, err);
+        rc = gguf_build_header(w, &header, err);
     if (rc == 0)
-        rc = write_model(path, &header, NULL, gguf_writer_data(w), err);
+        rc = write_model(path, &header, NULL, gguf_builder_data(w), err);
     if (rc == 0)
         printf("%s: %s of which only the header is on disk. For tests: it has no weights.\n", path,
-               num_fmt_gib(size, sizeof size, header.n + gguf_writer_data(w)));
+               num_fmt_gib(size, sizeof size, header.n + gguf_builder_data(w)));
     else
         err_wrap(err, "%s", d->sparse_from);
-    gguf_writer_free(w);
+    gguf_builder_free(w);
     gguf_free(g);
     return rc;
 }

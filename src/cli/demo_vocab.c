@@ -64,7 +64,7 @@ static int type_of(uint32_t i, uint32_t n)
     return i < n - 3 ? TYPE_BYTE : i == n - 3 ? TYPE_UNKNOWN : TYPE_CONTROL;
 }
 
-void demo_vocab_put(struct gguf_writer *w, uint32_t n)
+void demo_vocab_put(struct gguf_builder *w, uint32_t n)
 {
     buf_auto struct buf b;
     buf_init(&b, 256);

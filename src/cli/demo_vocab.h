@@ -6,7 +6,7 @@
 #ifndef CLI_DEMO_VOCAB_H
 #define CLI_DEMO_VOCAB_H
 
-#include "gguf/gguf_write.h"
+#include "gguf/gguf_build.h"
 
 enum {
     DEMO_VOCAB_MIN = 512,
@@ -23,6 +23,6 @@ static inline uint32_t demo_eos(uint32_t n)
 }
 
 /* Writes the tokenizer keys and the chat template for exactly n tokens. */
-void demo_vocab_put(struct gguf_writer *w, uint32_t n);
+void demo_vocab_put(struct gguf_builder *w, uint32_t n);
 
 #endif

@@ -1,5 +1,5 @@
 /* GGUF v3 headers, written. */
-#include "gguf/gguf_write.h"
+#include "gguf/gguf_build.h"
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -10,7 +10,7 @@ struct out_tensor {
     uint64_t offset, bytes;
 };
 
-struct gguf_writer {
+struct gguf_builder {
     struct buf keys, table;
     uint64_t n_kv;
     struct out_tensor *tensors;
@@ -19,15 +19,15 @@ struct gguf_writer {
     struct err err; /* the first fault */
 };
 
-struct gguf_writer *gguf_writer_new(void)
+struct gguf_builder *gguf_builder_new(void)
 {
-    struct gguf_writer *w = mem_calloc(1, sizeof *w);
+    struct gguf_builder *w = mem_calloc(1, sizeof *w);
     buf_init(&w->keys, GGUF_MAX_HEADER);
     buf_init(&w->table, GGUF_MAX_HEADER);
     return w;
 }
 
-void gguf_writer_free(struct gguf_writer *w)
+void gguf_builder_free(struct gguf_builder *w)
 {
     if (!w)
         return;
@@ -60,72 +60,72 @@ static uint32_t float_bits(float v)
     return bits;
 }
 
-static void put_key(struct gguf_writer *w, const char *key, enum gguf_value_type type)
+static void put_key(struct gguf_builder *w, const char *key, enum gguf_value_type type)
 {
     put_text(&w->keys, key);
     put_int(&w->keys, type, 4);
     w->n_kv++;
 }
 
-void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v)
+void gguf_put_u32(struct gguf_builder *w, const char *key, uint32_t v)
 {
     put_key(w, key, GGUF_U32);
     put_int(&w->keys, v, 4);
 }
 
-void gguf_put_f32(struct gguf_writer *w, const char *key, float v)
+void gguf_put_f32(struct gguf_builder *w, const char *key, float v)
 {
     put_key(w, key, GGUF_F32);
     put_int(&w->keys, float_bits(v), 4);
 }
 
-void gguf_put_bool(struct gguf_writer *w, const char *key, bool v)
+void gguf_put_bool(struct gguf_builder *w, const char *key, bool v)
 {
     put_key(w, key, GGUF_BOOL);
     put_int(&w->keys, v, 1);
 }
 
-void gguf_put_str(struct gguf_writer *w, const char *key, const char *v)
+void gguf_put_str(struct gguf_builder *w, const char *key, const char *v)
 {
     put_key(w, key, GGUF_STR);
     put_text(&w->keys, v);
 }
 
-void gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_value_type elem, uint64_t n)
+void gguf_put_array(struct gguf_builder *w, const char *key, enum gguf_value_type elem, uint64_t n)
 {
     put_key(w, key, GGUF_ARR);
     put_int(&w->keys, elem, 4);
     put_int(&w->keys, n, 8);
 }
 
-void gguf_elem_str(struct gguf_writer *w, const char *v)
+void gguf_elem_str(struct gguf_builder *w, const char *v)
 {
     put_text(&w->keys, v);
 }
 
-void gguf_elem_i32(struct gguf_writer *w, int32_t v)
+void gguf_elem_i32(struct gguf_builder *w, int32_t v)
 {
     put_int(&w->keys, (uint32_t)v, 4);
 }
 
-void gguf_elem_f32(struct gguf_writer *w, float v)
+void gguf_elem_f32(struct gguf_builder *w, float v)
 {
     put_int(&w->keys, float_bits(v), 4);
 }
 
-void gguf_put_raw(struct gguf_writer *w, const void *p, size_t n, uint64_t n_kv)
+void gguf_put_raw(struct gguf_builder *w, const void *p, size_t n, uint64_t n_kv)
 {
     buf_add(&w->keys, p, n);
     w->n_kv += n_kv;
 }
 
-static void refuse(struct gguf_writer *w, const char *name, const char *why)
+static void refuse(struct gguf_builder *w, const char *name, const char *why)
 {
     if (w->err.code == ERR_NONE)
         err_fill(&w->err, ERR_INVALID, "tensor %.64s: %s", name, why);
 }
 
-void gguf_put_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
+void gguf_put_tensor(struct gguf_builder *w, const char *name, uint32_t type, uint32_t n_dims,
                      const uint64_t *ne)
 {
     const struct gguf_type_info *info = gguf_type(type);
@@ -147,36 +147,36 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, uint32_t type, uin
     put_int(&w->table, w->data, 8);
     mem_grow(&w->tensors, &w->cap, w->n_tensors + 1, sizeof *w->tensors);
     w->tensors[w->n_tensors++] = (struct out_tensor){w->data, bytes};
-    w->data += num_pad_sat(bytes, GGUF_WRITE_ALIGN);
+    w->data += num_pad_sat(bytes, GGUF_BUILD_ALIGN);
 }
 
-uint64_t gguf_writer_offset(const struct gguf_writer *w, uint32_t i)
+uint64_t gguf_builder_offset(const struct gguf_builder *w, uint32_t i)
 {
     return w->tensors[i].offset;
 }
 
-uint64_t gguf_writer_bytes(const struct gguf_writer *w, uint32_t i)
+uint64_t gguf_builder_bytes(const struct gguf_builder *w, uint32_t i)
 {
     return w->tensors[i].bytes;
 }
 
-uint64_t gguf_writer_data(const struct gguf_writer *w)
+uint64_t gguf_builder_data(const struct gguf_builder *w)
 {
     return w->data;
 }
 
-int gguf_write_header(const struct gguf_writer *w, struct buf *out, struct err *err)
+int gguf_build_header(const struct gguf_builder *w, struct buf *out, struct err *err)
 {
     if (w->err.code != ERR_NONE)
         return err_set(err, w->err.code, "%s", w->err.msg);
     size_t start = out->n;
     buf_add(out, "GGUF", 4);
-    put_int(out, GGUF_WRITE_VERSION, 4);
+    put_int(out, GGUF_BUILD_VERSION, 4);
     put_int(out, w->n_tensors, 8);
     put_int(out, w->n_kv, 8);
     buf_add(out, w->keys.p, w->keys.n);
     buf_add(out, w->table.p, w->table.n);
-    while ((out->n - start) % GGUF_WRITE_ALIGN && !out->full)
+    while ((out->n - start) % GGUF_BUILD_ALIGN && !out->full)
         buf_addc(out, 0);
     if (out->full || w->keys.full || w->table.full)
         return err_set(err, ERR_LIMIT, "the header is longer than GGUF_MAX_HEADER, %d bytes",
@@ -255,7 +255,7 @@ static void skip_value(struct walk *k, uint64_t type)
         skip(k, n * size);
 }
 
-int gguf_copy_keys(struct gguf_writer *w, const void *header, size_t n,
+int gguf_copy_keys(struct gguf_builder *w, const void *header, size_t n,
                    bool (*keep)(const char *key, size_t n), size_t *end, struct err *err)
 {
     struct walk k = {.p = header, .n = n};
