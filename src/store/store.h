@@ -60,6 +60,7 @@ struct store_driver {
                 bool (*fn)(void *arg, const struct store_object *o), void *arg, struct err *err);
     /* Bytes claimed on a device; 0 when none. */
     int (*claimed)(struct store *s, const char *device, uint64_t *bytes, struct err *err);
+    /* Of the last commit; 0 for a new store. */
     int64_t (*revision)(struct store *s);
     /* Called after every commit, on the same thread, once per operation that changed an object. */
     void (*on_change)(struct store *s,
