@@ -62,7 +62,8 @@ struct store_driver {
     int (*claimed)(struct store *s, const char *device, uint64_t *bytes, struct err *err);
     /* Of the last commit; 0 for a new store. */
     int64_t (*revision)(struct store *s);
-    /* Called after every commit, on the same thread, once per operation that changed an object. */
+    /* Called after every commit, on the same thread, once per operation that changed an object.
+     * With kind and id NULL: the store is not what the caller last knew; read everything again. */
     void (*on_change)(struct store *s,
                       void (*fn)(void *arg, int64_t revision, const char *kind, const char *id,
                                  bool deleted),

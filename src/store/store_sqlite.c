@@ -262,10 +262,15 @@ static int ensure(struct sqlite_store *s, struct err *err)
 {
     if (s->db)
         return 0;
-    if (!connect_file(s, err))
-        return 0;
-    disconnect(s);
-    return -1;
+    int64_t known = s->revision;
+    if (connect_file(s, err)) {
+        disconnect(s);
+        s->revision = known;
+        return -1;
+    }
+    if (s->feed.fn && s->revision != known)
+        s->feed.fn(s->feed.arg, s->revision, NULL, NULL, false);
+    return 0;
 }
 
 /* Gives the connection up when the disk failed under it. */
@@ -377,6 +382,33 @@ static int transact(struct sqlite_store *s, const struct store_op *ops, size_t n
     return run(s, SET_REVISION, err) || run(s, COMMIT, err) ? -1 : 0;
 }
 
+/* Writes of the log that an earlier, failed sync may have left in memory go to the disk. */
+static int sync_log(struct sqlite_store *s)
+{
+    mem_auto char *path = mem_printf("%s-wal", s->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* The disk failed somewhere inside a commit. Its last frame may have reached the log all the same,
+ * and then opening the file again replays it: so look, and make sure that it stays. */
+static bool survived(struct sqlite_store *s)
+{
+    struct store_feed feed = s->feed;
+    int64_t before = s->revision;
+    disconnect(s);
+    s->feed.fn = NULL;
+    bool there = ensure(s, NULL) == 0 && s->revision == before + 1 && sync_log(s) == 0;
+    s->feed = feed;
+    s->revision = before; /* a caller that sees an error is told of the difference by ensure() */
+    if (!there)
+        disconnect(s);
+    return there;
+}
+
 static int sqlite_commit(struct store *base, const struct store_op *ops, size_t n,
                          int64_t *revision, struct err *err)
 {
@@ -384,11 +416,12 @@ static int sqlite_commit(struct store *base, const struct store_op *ops, size_t 
     if (store_check_ops(ops, n, err) || ensure(s, err))
         return -1;
     mem_auto bool *changed = mem_calloc(n, sizeof *changed);
-    if (run(s, BEGIN, err) || transact(s, ops, n, changed, err)) {
-        drop_broken(s);
-        if (s->db && !sqlite3_get_autocommit(s->db))
+    struct err e = {0};
+    if (run(s, BEGIN, &e) || transact(s, ops, n, changed, &e)) {
+        if (!s->broken && !sqlite3_get_autocommit(s->db))
             run(s, ROLLBACK, NULL);
-        return -1;
+        if (!s->broken || !survived(s))
+            return err_set(err, e.code, "%.239s", e.msg);
     }
     s->revision++;
     if (revision)

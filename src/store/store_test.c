@@ -400,7 +400,7 @@ static void full_disk_loses_nothing(void **state)
     int written = 0, refused = 0;
     for (int i = 0; i < 200 && refused < 3; i++) {
         char id[16];
-        json_auto_t *d = doc(i);
+        json_auto_t *d = doc(written);
         json_put_str(d, "filler", filler);
         str_copyf(id, sizeof id, "%04d", written);
         struct store_op op = {STORE_PUT_SPEC, "k", id, d, 0, NULL, 0, 0};
