@@ -22,8 +22,9 @@ struct arch_layer {
     uint64_t expert_bytes; /* the _exps part of weight_bytes */
     uint32_t n_head, n_head_kv;
     uint32_t k_elems, v_elems; /* elements of one token's K row and V row (MLA: 576 and 0) */
-    uint64_t state_bytes;      /* recurrent: bytes per slot */
-    uint32_t n_ff;             /* dense feed-forward width (0 when moe only) */
+    uint64_t state_bytes;      /* recurrent: bytes per slot (hybrid blocks have K and V too) */
+    uint32_t n_state_inner, n_state, n_conv; /* recurrent: channels, state size, kernel */
+    uint32_t n_ff;                           /* dense feed-forward width (0 when moe only) */
 };
 
 struct arch_facts {
@@ -41,6 +42,7 @@ struct arch_facts {
     uint64_t embedding_bytes, output_bytes,
         shared_bytes; /* token_embd; output+norms (tied: + embd); rope_freqs */
     bool tied;
+    uint64_t tied_bytes; /* the part of output_bytes that is the embedding again */
     bool has_chat_template;
     char warning[240];
 };

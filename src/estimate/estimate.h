@@ -27,11 +27,12 @@ struct estimate_opts {
 
 /* What one request for (model, options) costs, layer by layer. Everything in bytes. */
 struct estimate_layer {
-    uint64_t weights; /* every tensor of the block, padded */
-    uint64_t experts; /* the routed-expert part of weights (can stay in RAM) */
-    uint64_t kv;      /* KV cache or recurrent state, all slots */
-    uint64_t peak;    /* P: widest transient of the block (compute buffer) */
-    uint64_t read;    /* weights read to decode one token (MoE: experts in use) */
+    uint64_t weights;   /* every tensor of the block, padded */
+    uint64_t experts;   /* the routed-expert part of weights (can stay in RAM) */
+    uint64_t kv;        /* KV cache or recurrent state, all slots */
+    uint64_t peak;      /* P: widest transient of the block (compute buffer) */
+    uint64_t peak_bare; /* the same with the routed experts in RAM */
+    uint64_t read;      /* weights read to decode one token (MoE: experts in use) */
 };
 struct estimate_model {
     uint32_t n_layers; /* blocks that are loaded (blocks the engine skips are in n_blocks) */
@@ -39,6 +40,9 @@ struct estimate_model {
     struct estimate_layer *layers; /* n_layers */
     uint64_t head;                 /* output layer on a device (a tied embedding counts again) */
     uint64_t head_read;
+    uint64_t head_host;      /* output layer on the CPU: a tied embedding counts once */
+    uint64_t expert_peak;    /* widest transient of the routed experts; 0: no experts */
+    bool recurrent_only;     /* no layer keeps K and V */
     uint64_t host_embedding; /* token embedding, host RAM of the main node */
     uint64_t shared;         /* once per device that holds layers (rope factors) */
     uint64_t mask, act;      /* compute closed form: mask bytes, A = 4*ubatch*n_embd */

@@ -29,6 +29,10 @@ enum {
         4096, /* number arrays up to this many elements are kept, longer ones only counted */
 };
 
+#define GGUF_MAX_DIM ((uint64_t)1 << 40)
+#define GGUF_MAX_DATA                                                                              \
+    ((uint64_t)1 << 56) /* tensor bytes in all: far above any disk, so sums stay small */
+
 enum gguf_value_type {
     GGUF_U8,
     GGUF_I8,
@@ -103,7 +107,8 @@ bool gguf_get_u64(const struct gguf *g, const char *key, uint64_t *out);
 bool gguf_get_f64(const struct gguf *g, const char *key, double *out);
 bool gguf_get_bool(const struct gguf *g, const char *key, bool *out);
 bool gguf_get_str(const struct gguf *g, const char *key, struct str *out);
-/* Element count of an array of any element type; and element i of a kept number array. */
+/* Element count of an array of any element type; and element i of a kept number array (bools are
+ * 0 and 1). */
 bool gguf_get_array(const struct gguf *g, const char *key, enum gguf_value_type *elem, uint64_t *n);
 bool gguf_get_array_u64(const struct gguf *g, const char *key, uint64_t i, uint64_t *out);
 
