@@ -107,6 +107,16 @@ int gguf_complete(const struct gguf *g, struct err *err)
     return 0;
 }
 
+int gguf_header_length(const struct gguf_source *src, uint64_t *out, struct err *err)
+{
+    struct gguf *g = mem_calloc(1, sizeof *g);
+    int rc = gguf_parse(g, src, err);
+    if (rc == 0)
+        *out = g->data_offset;
+    gguf_free(g);
+    return rc;
+}
+
 void gguf_free(struct gguf *g)
 {
     if (!g)

@@ -84,6 +84,9 @@ int gguf_add_shard(struct gguf *g, const struct gguf_source *src, struct err *er
 /* After the last shard: that none is missing. */
 int gguf_complete(const struct gguf *g, struct err *err);
 void gguf_free(struct gguf *g);
+/* Length of the header of any one file of a set, the first or another (its data section's start).
+ */
+int gguf_header_length(const struct gguf_source *src, uint64_t *out, struct err *err);
 
 /* Shard number and count of a file name "X-00002-of-00005.gguf"; false when it is no such name.
  * gguf_shard_name writes the name of shard `no` (0-based) of the same set. */

@@ -1,4 +1,5 @@
-/* Opens a model's files on this machine: any shard's name, all shards, headers only. I/O; any thread.
+/* Opens a model's files on this machine: any shard's name, all shards, headers only. I/O; any
+ * thread.
  *
  * The one place where the command line, the server and the worker turn a path into a parsed header.
  * Regular files only; tensor data is never read. */
@@ -13,14 +14,14 @@
 #include <stdint.h>
 
 struct model_info {
-    uint64_t bytes_on_disk;  /* sizes of all files, as the file system reports them */
-    bool header_only;        /* a .ggufh: no tensor data; can be planned, not deployed */
+    uint64_t bytes_on_disk; /* sizes of all files, as the file system reports them */
+    bool header_only;       /* a .ggufh: no tensor data; can be planned, not deployed */
     uint32_t n_files;
-    char header_sha256[65];  /* hex, over the first file's bytes up to the data section */
+    char header_sha256[65]; /* hex, over the first file's bytes up to the data section */
 };
 
-/* `path` may name any shard of a set. The caller frees the result with gguf_free. `info` may be NULL.
- * ERR_NOT_FOUND names the missing file or shards; otherwise the errors of gguf_open. */
+/* `path` may name any shard of a set. The caller frees the result with gguf_free. `info` may be
+ * NULL. ERR_NOT_FOUND names the missing file or shards; otherwise the errors of gguf_open. */
 struct gguf *model_open(const char *path, struct model_info *info, struct err *err);
 /* model_open and arch_from_gguf in one step; the caller frees with arch_free. */
 struct arch_facts *model_facts(const char *path, struct model_info *info, struct err *err);
