@@ -199,6 +199,34 @@ static void read_value(struct cursor *c, struct gguf *g, struct gguf_pair *p)
     }
 }
 
+/* Two scalars of one type and one value. Floats are compared as bits: -0 and NaN are no matter. */
+static bool same_value(const struct gguf_pair *a, const struct gguf_pair *b)
+{
+    if (a->type != b->type || a->type == GGUF_ARR)
+        return false;
+    if (a->type == GGUF_STR)
+        return a->n == b->n && memcmp(a->v.s, b->v.s, (size_t)a->n) == 0;
+    return a->v.u == b->v.u;
+}
+
+/* Indexes the pair behind the last one. A key that is repeated with the same value is dropped, as
+ * writers in use do that; with another value the file contradicts itself. */
+static bool take_pair(struct cursor *c, struct gguf *g, uint64_t at)
+{
+    const struct gguf_pair *p = &g->pairs[g->n_pairs];
+    if (name_index_add(&g->pair_index, g->pairs, sizeof *g->pairs, g->n_pairs)) {
+        g->n_pairs++;
+        return true;
+    }
+    uint32_t old = name_index_find(&g->pair_index, g->pairs, sizeof *g->pairs, p->name);
+    if (same_value(&g->pairs[old], p))
+        return true;
+    char shown[72];
+    cursor_fail(c, at, ERR_CORRUPT, "key %s occurs twice with different values",
+                gguf_printable(shown, p->name));
+    return false;
+}
+
 static void read_pairs(struct cursor *c, struct gguf *g, uint64_t n)
 {
     if (!count_fits(c, c->pos, n, min_pair(c), "keys"))
@@ -207,26 +235,25 @@ static void read_pairs(struct cursor *c, struct gguf *g, uint64_t n)
     name_index_reset(&g->pair_index, (uint32_t)n);
     char shown[72];
     for (uint32_t i = 0; i < n; i++) {
-        struct gguf_pair *p = &g->pairs[i];
+        struct gguf_pair *p = &g->pairs[g->n_pairs];
         uint64_t at = c->pos;
+        *p = (struct gguf_pair){0};
         p->name = read_name(c, g, GGUF_MAX_KEY, "GGUF_MAX_KEY");
         if (!p->name)
             return;
-        if (!name_index_add(&g->pair_index, g->pairs, sizeof *g->pairs, i)) {
-            cursor_fail(c, at, ERR_CORRUPT, "key %s occurs twice", gguf_printable(shown, p->name));
-            return;
-        }
-        g->n_pairs = i + 1;
-        at = c->pos;
+        uint64_t type_at = c->pos;
         p->type = cursor_u32(c);
         if (!c->failed && p->type >= GGUF_VALUE_COUNT)
-            cursor_fail(c, at, ERR_UNSUPPORTED, "a value of type %u, which is not known", p->type);
+            cursor_fail(c, type_at, ERR_UNSUPPORTED, "a value of type %u, which is not known",
+                        p->type);
         if (!c->failed)
             read_value(c, g, p);
         if (c->failed) {
             err_wrap(&c->err, "key %s", gguf_printable(shown, p->name));
             return;
         }
+        if (!take_pair(c, g, at))
+            return;
     }
 }
 
