@@ -218,9 +218,9 @@ static void check_record(const struct record *r, struct models *ms, struct tally
     estimate_free(m);
 }
 
-static void test_memory(void **state)
+static struct tally check_file(const char *name)
 {
-    json_auto_t *doc = load_json("llamacpp-memory.json");
+    json_auto_t *doc = load_json(name);
     const json_t *rows = json_object_get(doc, "records");
     struct models ms = {0};
     struct tally t = {0};
@@ -228,13 +228,25 @@ static void test_memory(void **state)
         struct record r = read_record(json_array_get(rows, i));
         check_record(&r, &ms, &t);
     }
+    models_free(&ms);
+    return t;
+}
+
+static void test_memory(void **state)
+{
+    struct tally t = check_file("llamacpp-memory.json");
     print_message("# %u values of weights and KV equal; %u of compute: mean error %.2f %%, %.0f to "
                   "%.0f MiB; %u refusals; %u records of options never passed\n",
                   t.exact, t.compute, t.sum_percent / t.compute, t.worst_low, t.worst_high,
                   t.refused, t.left_out);
     assert_true(t.exact > 5000 && t.compute > 2000);
     assert_int_equal(t.refused, 9);
-    models_free(&ms);
+}
+
+static void test_more_models(void **state)
+{
+    struct tally t = check_file("llamacpp-formulas.json");
+    assert_true(t.exact > 250);
 }
 
 static void test_splits(void **state)
@@ -262,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_more_models),
         cmocka_unit_test(test_splits),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
