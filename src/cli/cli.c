@@ -3,6 +3,21 @@
 
 /* clang-format off */
 const struct cli_command CLI_COMMANDS[] = {
+    {"deploy", "place and start a model", cmd_deploy},
+    {"ps", "the models that run", cmd_ps},
+    {"nodes", "the nodes", cmd_nodes},
+    {"gpus", "the GPUs and what is on them", cmd_gpus},
+    {"chat", "ask a model", cmd_chat},
+    {"logs", "what the engines of a model say", cmd_logs},
+    {"explain", "why a model is where it is", cmd_explain},
+    {"scale", "set the number of replicas", cmd_scale},
+    {"rm", "stop a model and forget it", cmd_rm},
+    {"wait", "wait until a model answers, or is gone", cmd_wait},
+    {"drain", "place nothing new on a node", cmd_drain},
+    {"undrain", "let a node take new work again", cmd_undrain},
+    {"key", "create, list and revoke API keys", cmd_key},
+    {"token", "create a token with which a node joins", cmd_token},
+    {"snapshot", "the cluster as a file for `plan -f`", cmd_snapshot},
     {"plan", "show where a model would go, and why", cmd_plan},
     {"engine", "install or list inference engines", cmd_engine},
     {"demo-model", "write a tiny model of random weights, for trying things out", cmd_demo_model},

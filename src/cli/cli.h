@@ -11,8 +11,23 @@ struct cli_command {
 };
 extern const struct cli_command CLI_COMMANDS[]; /* ended by a NULL name */
 
+int cmd_chat(int argc, char **argv);
 int cmd_demo_model(int argc, char **argv);
+int cmd_deploy(int argc, char **argv);
+int cmd_drain(int argc, char **argv);
 int cmd_engine(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
+int cmd_gpus(int argc, char **argv);
+int cmd_key(int argc, char **argv);
+int cmd_logs(int argc, char **argv);
+int cmd_nodes(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
+int cmd_scale(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
+int cmd_token(int argc, char **argv);
+int cmd_undrain(int argc, char **argv);
+int cmd_wait(int argc, char **argv);
 
 #endif

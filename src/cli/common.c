@@ -174,7 +174,38 @@ struct client *cli_connect(const struct cli *c, struct err *err)
     return key ? client_new(NULL, cli_server_url(c), key, err) : NULL;
 }
 
+int cli_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **out,
+             int *status)
+{
+    struct err err = {0};
+    char hint[240] = "";
+    struct client *client = cli_connect(c, &err);
+    int rc = client ? client_do(client, method, path, body, out, hint, &err) : -1;
+    client_free(client);
+    json_decref(body);
+    if (rc)
+        *status = cli_fail(c, &err, hint);
+    return rc;
+}
+
 /* ---- small helpers ---- */
+
+const char *cli_str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+uint64_t cli_u64(const json_t *o, const char *key)
+{
+    json_int_t v = json_integer_value(json_object_get(o, key));
+    return v > 0 ? (uint64_t)v : 0;
+}
+
+double cli_num(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
 
 char *cli_absolute(const char *path, struct err *err)
 {

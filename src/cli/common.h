@@ -20,7 +20,7 @@ struct cli {
     const struct opt *opts; /* own options; --json and the connection ones are added */
     size_t n_opts;
     size_t min_operands, max_operands;
-    bool connects;          /* talks to a server: adds --server, --key-file, --state-dir */
+    bool connects; /* talks to a server: adds --server, --key-file, --state-dir */
     /* Filled by cli_start. */
     const char *name;
     const char *operands[CLI_MAX_OPERANDS];
@@ -44,6 +44,15 @@ int cli_json(json_t *doc);
 struct client;
 struct client *cli_connect(const struct cli *c, struct err *err);
 const char *cli_server_url(const struct cli *c);
+
+/* One call with its own client. 0; or -1 with the error printed and *status set. body is taken. */
+int cli_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **out,
+             int *status);
+
+/* Fields for display: "" or 0 when absent or of another type. Borrowed. */
+const char *cli_str(const json_t *o, const char *key);
+uint64_t cli_u64(const json_t *o, const char *key);
+double cli_num(const json_t *o, const char *key);
 
 /* The folder for state: `given`, else $STOWAGE_STATE_DIR, else /var/lib/stowage for root, else
  * $XDG_STATE_HOME/stowage or ~/.local/state/stowage. The caller frees it. */

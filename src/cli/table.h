@@ -11,8 +11,8 @@ enum { TABLE_MAX_COLUMNS = 16 };
 
 struct table_column {
     const char *title;
-    bool right;  /* numbers */
-    int rank;    /* 0: always shown; higher ranks go first when the width is short */
+    bool right; /* numbers */
+    int rank;   /* 0: always shown; higher ranks go first when the width is short */
 };
 struct table;
 struct table *table_new(const struct table_column *columns, size_t n);

@@ -37,15 +37,15 @@ void answer_send(struct http_req *r, const struct answer *a)
     http_reply_json(r, a->status, answer_tree(a));
 }
 
-void answer_no_model(const struct table *t, const struct api_key *key, const char *name,
+void answer_no_model(const struct routes *t, const struct api_key *key, const char *name,
                      struct answer *out)
 {
     buf_auto struct buf list;
     buf_init(&list, 400);
-    uint32_t n = table_n_models(t), shown = 0, left = 0;
+    uint32_t n = routes_n_models(t), shown = 0, left = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const struct api_route *m = table_model_at(t, i);
-        if (!table_key_allows(key, m->name))
+        const struct api_route *m = routes_model_at(t, i);
+        if (!routes_key_allows(key, m->name))
             continue;
         if (shown < MAX_NAMES_LISTED && list.n + strlen(m->name) + 2 < list.max) {
             buf_addf(&list, "%s%s", shown ? ", " : "", m->name);
@@ -134,13 +134,13 @@ json_t *answer_model(const struct api_route *m)
     return o;
 }
 
-json_t *answer_models(const struct table *t, const struct api_key *key)
+json_t *answer_models(const struct routes *t, const struct api_key *key)
 {
     json_t *doc = json_object();
     json_put_str(doc, "object", "list");
     json_t *data = json_put_array(doc, "data");
-    for (uint32_t i = 0; i < table_n_models(t); i++)
-        if (table_key_allows(key, table_model_at(t, i)->name))
-            json_array_append_new(data, answer_model(table_model_at(t, i)));
+    for (uint32_t i = 0; i < routes_n_models(t); i++)
+        if (routes_key_allows(key, routes_model_at(t, i)->name))
+            json_array_append_new(data, answer_model(routes_model_at(t, i)));
     return doc;
 }

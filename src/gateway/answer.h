@@ -3,7 +3,7 @@
 #ifndef GATEWAY_ANSWER_H
 #define GATEWAY_ANSWER_H
 
-#include "gateway/table.h"
+#include "gateway/routes.h"
 #include "net/http.h"
 
 enum { ANSWER_RETRY_NEVER = -1, ANSWER_RETRY_DEFAULT = 0 };
@@ -23,7 +23,7 @@ json_t *answer_tree(const struct answer *a); /* the caller owns it */
 void answer_send(struct http_req *r, const struct answer *a);
 
 /* No such model, or one that this key may not use: 404 that names those it may. */
-void answer_no_model(const struct table *t, const struct api_key *key, const char *name,
+void answer_no_model(const struct routes *t, const struct api_key *key, const char *name,
                      struct answer *out);
 /* A model without an endpoint to try: 503, with a time to come back unless nothing will change. */
 void answer_not_ready(const struct api_route *m, struct answer *out);
@@ -33,6 +33,6 @@ void answer_not_ready(const struct api_route *m, struct answer *out);
 void answer_of_engine(int status, struct str body, const char *model, struct answer *out);
 
 json_t *answer_model(const struct api_route *m);
-json_t *answer_models(const struct table *t, const struct api_key *key);
+json_t *answer_models(const struct routes *t, const struct api_key *key);
 
 #endif

@@ -6,7 +6,7 @@
 #include "gateway/answer.h"
 #include "gateway/proxy.h"
 #include "gateway/scan.h"
-#include "gateway/table.h"
+#include "gateway/routes.h"
 #include "os/file.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@
 struct gateway {
     struct client *client;
     struct client_watch *watch;
-    struct table *table;
+    struct routes *routes;
     struct proxy_pool pool;
 };
 
@@ -29,7 +29,7 @@ static void on_routes(void *arg, const char *event, const json_t *data)
     struct err err = {0};
     if (strcmp(event, "routes") != 0)
         return;
-    if (table_update(g->table, data, &err))
+    if (routes_update(g->routes, data, &err))
         log_line(LOG_ERROR, "routes refused, the last ones stay in use error=\"%s\"", err.msg);
 }
 
@@ -45,8 +45,8 @@ static void on_watch(void *arg, bool up, const struct err *err)
 struct gateway *gateway_new(const struct gateway_opts *o, struct err *err)
 {
     struct gateway *g = mem_calloc(1, sizeof *g);
-    g->table = table_new();
-    g->pool = (struct proxy_pool){.loop = o->loop, .table = g->table};
+    g->routes = routes_new();
+    g->pool = (struct proxy_pool){.loop = o->loop, .routes = g->routes};
     g->client = client_new(o->loop, o->server_url, o->key, err);
     if (!g->client) {
         gateway_free(g);
@@ -63,7 +63,7 @@ void gateway_free(struct gateway *g)
     proxy_drop_all(&g->pool);
     client_watch_free(g->watch);
     client_free(g->client);
-    table_free(g->table);
+    routes_free(g->routes);
     free(g);
 }
 
@@ -98,13 +98,13 @@ static const struct api_key *authenticate(struct gateway *g, struct http_req *r)
 {
     struct answer a = {.status = 401, .code = "invalid_api_key"};
     struct str secret = secret_of(r);
-    if (!table_loaded(g->table)) {
+    if (!routes_loaded(g->routes)) {
         a = (struct answer){.status = 503, .code = "gateway_starting", .retry_s = 1};
         str_copyf(a.message, sizeof a.message, "The gateway has not heard from its server yet");
         refuse(g, r, &a);
         return NULL;
     }
-    const struct api_key *k = secret.n ? table_key(g->table, secret) : NULL;
+    const struct api_key *k = secret.n ? routes_key(g->routes, secret) : NULL;
     if (k && (strcmp(k->scope, "api") == 0 || strcmp(k->scope, "admin") == 0))
         return k;
     str_copyf(a.message, sizeof a.message, "%s",
@@ -133,8 +133,8 @@ static void proxied(struct gateway *g, struct http_req *r, const struct api_key 
         refuse(g, r, &a);
         return;
     }
-    if (!table_model(g->table, body.model) || !table_key_allows(k, body.model)) {
-        answer_no_model(g->table, k, body.model, &a);
+    if (!routes_model(g->routes, body.model) || !routes_key_allows(k, body.model)) {
+        answer_no_model(g->routes, k, body.model, &a);
         refuse(g, r, &a);
         return;
     }
@@ -145,17 +145,17 @@ static void models(struct gateway *g, struct http_req *r, const struct api_key *
 {
     static const char list[] = "/v1/models";
     if (path.n <= sizeof list) { /* with or without a slash at the end */
-        complete(g, r, answer_models(g->table, k));
+        complete(g, r, answer_models(g->routes, k));
         return;
     }
     mem_auto char *name = mem_strndup(path.p + sizeof list, path.n - sizeof list);
-    const struct api_route *m = table_model(g->table, name);
-    if (m && table_key_allows(k, name)) {
+    const struct api_route *m = routes_model(g->routes, name);
+    if (m && routes_key_allows(k, name)) {
         complete(g, r, answer_model(m));
         return;
     }
     struct answer a;
-    answer_no_model(g->table, k, name, &a);
+    answer_no_model(g->routes, k, name, &a);
     refuse(g, r, &a);
 }
 

@@ -49,7 +49,7 @@ static void drop_attempt(struct proxy *p)
         http_cancel(p->call);
     p->dial = NULL;
     p->call = NULL;
-    table_release(p->now);
+    routes_release(p->now);
     p->now = NULL;
 }
 
@@ -308,7 +308,7 @@ static void on_dialled(void *arg, int fd, const struct err *err)
 
 static void nothing_left(struct proxy *p)
 {
-    const struct api_route *m = table_model(p->pool->table, p->model);
+    const struct api_route *m = routes_model(p->pool->routes, p->model);
     struct answer a = {.status = 502, .code = "upstream_failed"};
     if (p->n_tried)
         str_copyf(a.message, sizeof a.message,
@@ -324,7 +324,8 @@ static void nothing_left(struct proxy *p)
 static void attempt(struct proxy *p)
 {
     p->status = 0;
-    p->now = table_pick(p->pool->table, p->model, p->tried, p->n_tried, loop_now_ms(p->pool->loop));
+    p->now =
+        routes_pick(p->pool->routes, p->model, p->tried, p->n_tried, loop_now_ms(p->pool->loop));
     if (!p->now) {
         nothing_left(p);
         return;

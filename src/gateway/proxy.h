@@ -7,7 +7,7 @@
 #ifndef GATEWAY_PROXY_H
 #define GATEWAY_PROXY_H
 
-#include "gateway/table.h"
+#include "gateway/routes.h"
 #include "net/http.h"
 
 enum outcome {
@@ -22,7 +22,7 @@ struct proxy;
 /* What all requests of a gateway share. */
 struct proxy_pool {
     struct loop *loop;
-    struct table *table;
+    struct routes *routes;
     uint64_t outcomes[OUTCOME_COUNT]; /* each request in exactly one */
     uint64_t retries;
     struct proxy *first;

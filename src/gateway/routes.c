@@ -1,5 +1,5 @@
 /* The routes table. */
-#include "gateway/table.h"
+#include "gateway/routes.h"
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -7,7 +7,7 @@
 #include <sodium.h>
 #include <string.h>
 
-struct table {
+struct routes {
     bool loaded;
     struct api_routes doc;
     struct map *models;          /* name -> struct api_route in doc */
@@ -27,9 +27,9 @@ void endpoint_unref(struct endpoint *e)
     }
 }
 
-struct table *table_new(void)
+struct routes *routes_new(void)
 {
-    struct table *t = mem_calloc(1, sizeof *t);
+    struct routes *t = mem_calloc(1, sizeof *t);
     randombytes_buf(&t->seed, sizeof t->seed);
     t->models = map_new(t->seed);
     t->keys = map_new(t->seed);
@@ -37,7 +37,7 @@ struct table *table_new(void)
     return t;
 }
 
-static void clear(struct table *t)
+static void clear(struct routes *t)
 {
     const char *name;
     void *e;
@@ -52,7 +52,7 @@ static void clear(struct table *t)
     api_routes_done(&t->doc);
 }
 
-void table_free(struct table *t)
+void routes_free(struct routes *t)
 {
     if (!t)
         return;
@@ -61,7 +61,7 @@ void table_free(struct table *t)
     free(t);
 }
 
-static struct endpoint *keep_or_make(const struct table *old, const struct api_endpoint *api,
+static struct endpoint *keep_or_make(const struct routes *old, const struct api_endpoint *api,
                                      const char *name)
 {
     struct endpoint *e = map_get(old->endpoints, name);
@@ -72,9 +72,9 @@ static struct endpoint *keep_or_make(const struct table *old, const struct api_e
     return e;
 }
 
-int table_update(struct table *t, const json_t *doc, struct err *err)
+int routes_update(struct routes *t, const json_t *doc, struct err *err)
 {
-    struct table new = {.loaded = true, .uses = t->uses, .seed = t->seed};
+    struct routes new = {.loaded = true, .uses = t->uses, .seed = t->seed};
     size_t n;
     if (api_routes_from_json(&new.doc, doc, err))
         return -1;
@@ -111,12 +111,12 @@ int table_update(struct table *t, const json_t *doc, struct err *err)
     return 0;
 }
 
-bool table_loaded(const struct table *t)
+bool routes_loaded(const struct routes *t)
 {
     return t->loaded;
 }
 
-const struct api_key *table_key(const struct table *t, struct str secret)
+const struct api_key *routes_key(const struct routes *t, struct str secret)
 {
     unsigned char mac[crypto_auth_hmacsha256_BYTES];
     char hex[2 * sizeof mac + 1];
@@ -130,7 +130,7 @@ const struct api_key *table_key(const struct table *t, struct str secret)
     return map_get(t->keys, hex);
 }
 
-bool table_key_allows(const struct api_key *k, const char *model)
+bool routes_key_allows(const struct api_key *k, const char *model)
 {
     for (uint32_t i = 0; k->models && i < k->models->n; i++)
         if (strcmp(k->models->items[i], model) == 0)
@@ -138,17 +138,17 @@ bool table_key_allows(const struct api_key *k, const char *model)
     return !k->models;
 }
 
-uint32_t table_n_models(const struct table *t)
+uint32_t routes_n_models(const struct routes *t)
 {
     return t->doc.n_models;
 }
 
-const struct api_route *table_model_at(const struct table *t, uint32_t i)
+const struct api_route *routes_model_at(const struct routes *t, uint32_t i)
 {
     return &t->doc.models[i];
 }
 
-const struct api_route *table_model(const struct table *t, const char *name)
+const struct api_route *routes_model(const struct routes *t, const char *name)
 {
     return map_get(t->models, name);
 }
@@ -172,10 +172,10 @@ static bool better(const struct endpoint *a, const struct endpoint *b, int64_t n
     return load_a != load_b ? load_a < load_b : a->last_use < b->last_use;
 }
 
-struct endpoint *table_pick(struct table *t, const char *name, struct endpoint *const *tried,
-                            size_t n, int64_t now_ms)
+struct endpoint *routes_pick(struct routes *t, const char *name, struct endpoint *const *tried,
+                             size_t n, int64_t now_ms)
 {
-    const struct api_route *r = table_model(t, name);
+    const struct api_route *r = routes_model(t, name);
     if (!r)
         return NULL;
     struct endpoint **list = t->by_model[r - t->doc.models], *best = NULL;
@@ -190,7 +190,7 @@ struct endpoint *table_pick(struct table *t, const char *name, struct endpoint *
     return best;
 }
 
-void table_release(struct endpoint *e)
+void routes_release(struct endpoint *e)
 {
     if (!e)
         return;

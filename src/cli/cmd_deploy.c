@@ -1,0 +1,211 @@
+/* `stowage deploy` and `stowage wait`. */
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/progress.h"
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "cluster/deployment.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+struct deploy {
+    const char *name, *kv, *policy, *timeout;
+    uint64_t ctx, parallel, replicas, max_nodes, max_gpus;
+    struct opt_list nodes, exclude_nodes, gpus;
+    bool no_ram, wait, no_wait;
+};
+
+/* A model's name from its file's: no folder, no .gguf, no shard number, only characters of names.
+ */
+static void name_of_file(const char *path, char *dst, size_t cap)
+{
+    const char *base = strrchr(path, '/');
+    str_copy(dst, cap, base ? base + 1 : path);
+    size_t n = strlen(dst);
+    if (n > 5 && strcasecmp(dst + n - 5, ".gguf") == 0)
+        dst[n -= 5] = 0;
+    unsigned a, b;
+    int used = 0;
+    if (n > 15 && sscanf(dst + n - 15, "-%5u-of-%5u%n", &a, &b, &used) == 2 && used == 15)
+        dst[n -= 15] = 0;
+    for (char *p = dst; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("._:-", *p))
+            *p = '-';
+    size_t lead = strspn(dst, "._:-");
+    memmove(dst, dst + lead, n - lead + 1);
+}
+
+static json_t *make_spec(const struct deploy *o, const char *path, struct err *err)
+{
+    char name[CLUSTER_NAME];
+    mem_auto char *model = cli_absolute(path, err);
+    if (!model)
+        return NULL;
+    if (o->name)
+        str_copy(name, sizeof name, o->name);
+    else
+        name_of_file(path, name, sizeof name);
+    if (o->name && strlen(o->name) >= sizeof name)
+        return err_null(err, ERR_INVALID, "--name '%.80s' is longer than %zu characters", o->name,
+                        sizeof name - 1);
+    json_auto_t *spec = json_object();
+    json_put_str(spec, "name", name);
+    json_put_str(spec, "model", model);
+    json_put_u64(spec, "ctx", o->ctx);
+    json_put_u64(spec, "n_slots", o->parallel);
+    json_put_str(spec, "kv", o->kv);
+    json_put_u64(spec, "replicas", o->replicas);
+    json_put_str(spec, "policy", o->policy);
+    json_put_u64(spec, "max_nodes", o->max_nodes);
+    json_put_u64(spec, "max_gpus", o->max_gpus);
+    json_put_bool(spec, "no_ram", o->no_ram);
+    json_object_set_new(spec, "nodes", cli_list(&o->nodes));
+    json_object_set_new(spec, "exclude_nodes", cli_list(&o->exclude_nodes));
+    json_object_set_new(spec, "gpus", cli_list(&o->gpus));
+    /* The server's own check, before anything is sent. */
+    struct deployment_spec *checked = mem_calloc(1, sizeof *checked);
+    int rc = spec_from_json(checked, spec, err);
+    free(checked);
+    return rc ? NULL : STEAL(spec);
+}
+
+/* A dry run first: what does not fit is refused with its reasons and leaves nothing behind. */
+static int dry_run(const struct cli *c, const json_t *spec, int *status)
+{
+    json_auto_t *plan = NULL;
+    json_t *ask = json_object();
+    json_object_set(ask, "spec", (json_t *)spec);
+    if (cli_call(c, "POST", "/api/v1/plan", ask, &plan, status))
+        return -1;
+    if (!json_is_false(json_object_get(plan, "feasible")))
+        return 0;
+    *status =
+        progress_refused(c, cli_str(spec, "name"), plan,
+                         "nothing was changed; with --no-wait it is kept until there is room");
+    return -1;
+}
+
+static void how_to_use(const struct cli *c, const json_t *d)
+{
+    const char *name = cli_str(d, "name");
+    printf("%s is ready, context %llu\n", name,
+           (unsigned long long)cli_u64(json_object_get(d, "spec"), "ctx"));
+    fprintf(stderr, "Use it:  stowage chat %s     OPENAI_BASE_URL=%s/v1  model=%s\n", name,
+            cli_server_url(c), name);
+}
+
+static int deploy(const struct cli *c, const struct deploy *o, double seconds)
+{
+    struct err err = {0};
+    int status = 0;
+    json_auto_t *spec = make_spec(o, c->operands[0], &err), *made = NULL;
+    if (!spec)
+        return cli_fail(c, &err, NULL);
+    if ((!o->no_wait && dry_run(c, spec, &status)) ||
+        cli_call(c, "POST", "/api/v1/deployments", json_incref(spec), &made, &status))
+        return status;
+    const json_t *settled = json_object_get(made, "spec");
+    if (!o->ctx)
+        fprintf(stderr, "context %llu per request (the default; choose with --ctx)\n",
+                (unsigned long long)cli_u64(settled, "ctx"));
+    if (o->no_wait || cli_u64(settled, "replicas") == 0) {
+        if (c->json)
+            return cli_json(STEAL(made));
+        printf("%s is deployed\n", cli_str(made, "name"));
+        fprintf(stderr, "hint: stowage wait %s --for ready\n", cli_str(made, "name"));
+        return 0;
+    }
+    struct progress p = {.cli = c, .name = cli_str(made, "name"), .timeout_s = seconds};
+    int rc = progress_wait(&p, &status);
+    json_auto_t *last = p.last;
+    if (rc)
+        return status;
+    if (c->json)
+        return cli_json(STEAL(last));
+    how_to_use(c, last);
+    return 0;
+}
+
+int cmd_deploy(int argc, char **argv)
+{
+    struct deploy o = {.parallel = 1, .replicas = 1, .timeout = "10m"};
+    const struct opt opts[] = {
+        {"name", 'n', OPT_STR, &o.name, "NAME", "the model's name (from the file's)"},
+        {"ctx", 'c', OPT_U64, &o.ctx, "N", "context per request (trained, at most 8192)", 0,
+         SPEC_MAX_CTX},
+        {"parallel", 'p', OPT_U64, &o.parallel, "N", "requests at a time per replica (1)", 1,
+         SPEC_MAX_SLOTS},
+        {"kv", 0, OPT_STR, &o.kv, "TYPE", "KV cache: f16, q8_0 or q4_0 (f16)"},
+        {"replicas", 'r', OPT_U64, &o.replicas, "N", "replicas (1)", 0, SPEC_MAX_REPLICAS},
+        {"policy", 0, OPT_STR, &o.policy, "POLICY", "tiered or fastest (tiered)"},
+        {"nodes", 0, OPT_LIST, &o.nodes, "A,B", "only these nodes"},
+        {"exclude-nodes", 0, OPT_LIST, &o.exclude_nodes, "A,B", "not these nodes"},
+        {"gpus", 0, OPT_LIST, &o.gpus, "A:0,B:1", "only these GPUs (node:index or UUID)"},
+        {"max-nodes", 0, OPT_U64, &o.max_nodes, "N", "at most N nodes"},
+        {"max-gpus", 0, OPT_U64, &o.max_gpus, "N", "at most N GPUs"},
+        {"no-ram", 0, OPT_FLAG, &o.no_ram, NULL, "no layers in RAM"},
+        {"wait", 0, OPT_FLAG, &o.wait, NULL, "until it answers (the default)"},
+        {"no-wait", 0, OPT_FLAG, &o.no_wait, NULL, "return at once, also when nothing fits yet"},
+        {"timeout", 0, OPT_STR, &o.timeout, "TIME", "longest wait (10m)"},
+    };
+    struct cli c = {.usage = "FILE [options]",
+                    .opts = opts,
+                    .n_opts = ARRAY_LEN(opts),
+                    .about =
+                        "Places and starts the GGUF model FILE (a path on the server and on the "
+                        "nodes).",
+                    .min_operands = 1,
+                    .max_operands = 1,
+                    .connects = true};
+    int status;
+    struct err err = {0};
+    double seconds;
+    if (!cli_start(&c, argc, argv, &status))
+        return status;
+    if (o.wait && o.no_wait)
+        return err_fill(&err, ERR_USAGE, "--wait and --no-wait exclude each other"),
+               cli_fail(&c, &err, NULL);
+    if (num_seconds(o.timeout, "--timeout", &seconds, &err))
+        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
+    return deploy(&c, &o, seconds);
+}
+
+int cmd_wait(int argc, char **argv)
+{
+    const char *goal = "ready", *timeout = "10m";
+    const struct opt opts[] = {
+        {"for", 0, OPT_STR, &goal, "ready|gone", "what to wait for (ready)"},
+        {"timeout", 0, OPT_STR, &timeout, "TIME", "longest wait (10m)"},
+    };
+    struct cli c = {.usage = "NAME [--for ready|gone] [--timeout TIME]",
+                    .opts = opts,
+                    .n_opts = ARRAY_LEN(opts),
+                    .about = "Waits until NAME answers, or is gone.",
+                    .min_operands = 1,
+                    .max_operands = 1,
+                    .connects = true};
+    int status;
+    struct err err = {0};
+    struct progress p = {.cli = &c, .keep_trying = true};
+    if (!cli_start(&c, argc, argv, &status))
+        return status;
+    bool gone = strcmp(goal, "gone") == 0;
+    if (!gone && strcmp(goal, "ready") != 0)
+        return err_fill(&err, ERR_USAGE, "--for '%.40s' is neither ready nor gone", goal),
+               cli_fail(&c, &err, NULL);
+    if (num_seconds(timeout, "--timeout", &p.timeout_s, &err))
+        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
+    p.name = c.operands[0];
+    p.goal = gone ? PROGRESS_GONE : PROGRESS_READY;
+    int rc = progress_wait(&p, &status);
+    json_auto_t *last = p.last;
+    if (rc)
+        return status;
+    if (c.json)
+        return cli_json(!gone && last ? STEAL(last) : json_object());
+    printf("%s is %s\n", p.name, goal);
+    return 0;
+}
