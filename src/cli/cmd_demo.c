@@ -348,9 +348,12 @@ static int write_tiny(const char *path, struct demo *d, struct err *err)
 
 /* ---- sparse giants ---- */
 
-static bool is_not_tokenizer(const char *key, size_t n)
+/* Not the tokenizer, and not the vocabulary size of a header without one: the tokens say it. */
+static bool is_kept(const char *key, size_t n)
 {
-    return !str_starts((struct str){key, n}, STR("tokenizer."));
+    struct str size = STR(".vocab_size"), k = {key, n};
+    bool is_size = n > size.n && str_eq((struct str){key + n - size.n, size.n}, size);
+    return !is_size && !str_starts(k, STR("tokenizer."));
 }
 
 static int copy_tensors(struct gguf_builder *w, const struct gguf *g, struct err *err)
@@ -378,7 +381,7 @@ static int build_giant(struct gguf_builder *w, const struct gguf *g, struct str 
                        (unsigned long long)embd->ne[1], DEMO_VOCAB_MIN, DEMO_VOCAB_MAX);
     if (gguf_n_shards(g) != 1)
         return err_set(err, ERR_UNSUPPORTED, "one shard of a set: give a header of a whole file");
-    if (gguf_copy_keys(w, bytes.p, bytes.n, is_not_tokenizer, &end, err))
+    if (gguf_copy_keys(w, bytes.p, bytes.n, is_kept, &end, err))
         return -1;
     demo_vocab_put(w, (uint32_t)embd->ne[1]);
     return copy_tensors(w, g, err);
