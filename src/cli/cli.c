@@ -18,6 +18,7 @@ const struct cli_command CLI_COMMANDS[] = {
     {"key", "create, list and revoke API keys", cmd_key},
     {"token", "create a token with which a node joins", cmd_token},
     {"snapshot", "the cluster as a file for `plan -f`", cmd_snapshot},
+    {"inspect", "show what a model file holds and the memory it takes", cmd_inspect},
     {"plan", "show where a model would go, and why", cmd_plan},
     {"engine", "install or list inference engines", cmd_engine},
     {"demo-model", "write a tiny model of random weights, for trying things out", cmd_demo_model},
