@@ -21,7 +21,10 @@ enum {
     HTTP_MAX_BODY = 64 << 20,     /* default for a buffered body */
     HTTP_HEAD_TIMEOUT_MS = 10000, /* from the first byte to the end of the head */
     HTTP_IDLE_TIMEOUT_MS = 75000,
-    HTTP_WRITE_STALL_MS = 30000,
+    HTTP_WRITE_STALL_MS = 30000,   /* no byte taken by the client */
+    HTTP_BODY_WINDOW_MS = 10000,   /* a request body must bring ... */
+    HTTP_BODY_WINDOW_BYTES = 4096, /* ... this much per window (408 else) */
+    HTTP_MAX_PENDING = 64 << 20,   /* of one streamed reply: past it the client is cut off */
     HTTP_MAX_CONNECTIONS = 16000,
 };
 
@@ -51,7 +54,8 @@ struct str http_find(const struct http_header *h, size_t n,
 struct http_chunked {
     int state;
     uint64_t left;
-    size_t line;
+    size_t line;     /* bytes of the current size or trailer line */
+    size_t overhead; /* bytes of extensions and trailers so far */
 };
 /* Consumes from in; sets *out to the next decoded span (may be empty). Returns bytes consumed, or
  * -1 (ERR_INVALID); *done is set after the last chunk and trailers (trailers are dropped). */
@@ -60,16 +64,21 @@ int64_t http_chunked_next(struct http_chunked *c, const char *in, size_t n, stru
 
 /* ---- server ---- */
 struct http_server;
-struct http_req; /* one request and its reply; lives until the reply ended and on_close ran */
+/* One request and its reply. It lives until the reply ended, or until on_close has been called: after
+ * either it must not be touched. (Without on_close it stays until the reply ends, client or not.) */
+struct http_req;
 /* Called when head and body are complete. The handler must reply now or later, exactly once. */
 typedef void (*http_handler)(void *ctx, struct http_req *r);
 struct http_server_opts {
-    const char *addr; /* "127.0.0.1:8080", "[::1]:8080", ":0" picks a port */
+    const char *addr;        /* "127.0.0.1:8080", "[::1]:8080", ":0" (IPv4) picks a port */
     http_handler handler;
     void *ctx;
-    uint64_t max_body; /* 0: HTTP_MAX_BODY */
+    uint64_t max_body;       /* 0: HTTP_MAX_BODY */
+    /* 0: the limits named above. */
+    int64_t head_timeout_ms, idle_timeout_ms, write_stall_ms, body_window_ms;
+    size_t max_connections;
 };
-/* NULL with ERR_CONFLICT (port taken: names it), ERR_INVALID, ERR_IO. */
+/* NULL with ERR_CONFLICT (port taken: names it), ERR_INVALID, ERR_UNREACHABLE (no such name), ERR_IO. */
 struct http_server *http_server_new(struct loop *l, const struct http_server_opts *o,
                                     struct err *err);
 const char *http_server_addr(const struct http_server *s); /* with the real port */
@@ -86,7 +95,8 @@ struct str http_req_body(const struct http_req *r);
 const char *http_req_peer(const struct http_req *r); /* "10.0.0.2:40112" */
 const char *http_req_id(const struct http_req *r);   /* also sent as x-request-id */
 struct loop *http_req_loop(const struct http_req *r);
-/* The client went away before the reply ended; called at most once, never after http_end. */
+/* The client went away (closed even one side, stalled, cut off) before the reply ended; called from the
+ * loop, at most once, never after http_end. */
 void http_req_on_close(struct http_req *r, void (*fn)(void *arg), void *arg);
 
 /* Extra header of the reply; call before replying. Name and value are checked for CR, LF, NUL. */
@@ -95,7 +105,9 @@ void http_reply(struct http_req *r, int status, const char *content_type, const 
 void http_reply_json(struct http_req *r, int status, json_t *body /* taken */);
 /* {"error":{"code","message","hint","params"}} with the status of err's code; hint may be NULL. */
 void http_reply_err(struct http_req *r, const struct err *err, const char *hint);
-/* Streaming: start once, write any number of times, end once. The body is chunked. */
+/* Streaming: start once, write any number of times, end once. The body is chunked (for an HTTP/1.0
+ * client: ended by closing). Each write goes to the kernel at once; what it does not take is kept up to
+ * HTTP_MAX_PENDING, so a producer that can outrun its client waits for http_on_drain. */
 void http_start(struct http_req *r, int status, const char *content_type);
 void http_write(struct http_req *r, const void *p, size_t n);
 void http_end(struct http_req *r);
@@ -127,6 +139,8 @@ struct http_call_opts {
  */
 struct http_call *http_call_new(struct loop *l, const struct http_call_opts *o);
 void http_cancel(struct http_call *c);             /* no further callback */
-void http_pause(struct http_call *c, bool paused); /* back-pressure: stop reading the body */
+/* Back-pressure: stops reading the body; what was read already (64 KiB at most) may still arrive. The idle
+ * time-out rests meanwhile. */
+void http_pause(struct http_call *c, bool paused);
 
 #endif

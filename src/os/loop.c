@@ -290,8 +290,8 @@ static void run_timers(struct loop *l)
 
 static void end_batch(struct loop *l)
 {
-    while (l->deferred.first)
-        calls_run(calls_take(&l->deferred), true);
+    /* One generation: a call that defers itself again must not keep the descriptors waiting. */
+    calls_run(calls_take(&l->deferred), true);
     while (l->dead_io) {
         struct loop_io *io = l->dead_io;
         l->dead_io = io->next_dead;
@@ -362,7 +362,8 @@ void loop_free(struct loop *l)
     loop_io_del(l->wake_io);
     loop_io_del(l->signal_io);
     calls_run(calls_take(&l->posted), false);
-    end_batch(l); /* deferred calls free memory: they do run */
+    while (l->deferred.first) /* they free memory: they do run */
+        end_batch(l);
     while (l->n_timers)
         heap_remove(l, l->heap[1]);
     end_batch(l);
