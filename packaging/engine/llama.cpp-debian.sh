@@ -75,6 +75,7 @@ Acquire::Retries "3";
 Acquire::http::Timeout "30";
 APT::Sandbox::User "";
 APT::Install-Recommends "false";
+APT::Update::Error-Mode "any";
 Debug::NoLocking "true";
 X
     apt-config dump | grep -i -E '^Acquire::https?::([^ ]*::)?(Proxy|CaInfo|CaPath)' || true
