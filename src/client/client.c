@@ -26,8 +26,6 @@ struct client_call {
     bool (*span)(void *arg, const char *p, size_t n); /* streams: a good answer goes here */
     void *arg;
     char *hint;
-    bool stopped;
-    struct loop_timer *late; /* delivers `stopped` outside the transport's callback */
 };
 
 /* "http://host:port/prefix" into addr and prefix. */
@@ -176,7 +174,6 @@ void client_read_error(const struct client *c, int status, struct str body, char
 static void call_free(struct client_call *call)
 {
     loop_timer_del(call->timer);
-    loop_timer_del(call->late);
     *call->link = call->next;
     if (call->next)
         call->next->link = call->link;
@@ -214,29 +211,16 @@ static bool good(const struct client_call *call)
     return call->status >= 200 && call->status < 300;
 }
 
-static void on_late(void *arg)
-{
-    struct client_call *call = arg;
-    call->late = NULL;
-    if (call->http)
-        http_cancel(call->http);
-    call->http = NULL;
-    call_finish(call, NULL, NULL);
-}
-
 static void on_body(void *arg, const char *p, size_t n)
 {
     struct client_call *call = arg;
-    if (call->stopped)
-        return;
-    if (call->span && good(call)) {
-        if (!call->span(call->arg, p, n)) {
-            call->stopped = true;
-            call->late = loop_timer_add(call->c->loop, 0, on_late, call);
-        }
-        return;
+    if (!call->span || !good(call)) {
+        buf_add(&call->body, p, n);
+    } else if (!call->span(call->arg, p, n)) {
+        http_cancel(call->http);
+        call->http = NULL;
+        call_finish(call, NULL, NULL); /* a stream that its reader left is no failure */
     }
-    buf_add(&call->body, p, n);
 }
 
 static void on_done(void *arg, const struct err *transport)
@@ -245,9 +229,7 @@ static void on_done(void *arg, const struct err *transport)
     struct err e = {0};
     json_auto_t *doc = NULL;
     call->http = NULL;
-    if (call->stopped)
-        ; /* a stream that its reader left is no failure */
-    else if (transport)
+    if (transport)
         client_explain(call->c, transport, &e);
     else if (!good(call))
         client_read_error(call->c, call->status, buf_str(&call->body), call->hint, &e);
