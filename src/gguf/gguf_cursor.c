@@ -10,7 +10,7 @@ void cursor_init(struct cursor *c, const struct gguf_source *src)
 {
     *c = (struct cursor){.src = src};
     c->end = src->size < GGUF_MAX_HEADER ? src->size : GGUF_MAX_HEADER;
-    c->window = mem_calloc(CURSOR_WINDOW, 1);
+    c->window = mem_calloc(c->end < CURSOR_WINDOW ? (size_t)c->end + 1 : CURSOR_WINDOW, 1);
 }
 
 void cursor_done(struct cursor *c)
