@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { GAP = 2, MAX_OUTPUT = 64 << 20, DEFAULT_WIDTH = 80 };
+enum { GAP = 2, NOTE_INDENT = 4, MAX_OUTPUT = 64 << 20, DEFAULT_WIDTH = 80 };
 
 struct row {
     char *cells[TABLE_MAX_COLUMNS];
@@ -124,7 +124,27 @@ static void pad(struct buf *out, size_t n)
         buf_addc(out, ' ');
 }
 
-/* One line; cells(arg, k) by `row` or the titles when it is NULL. */
+/* The note at the end of the line where it fits whole, else on a line of its own, cut at the width.
+ */
+static void add_note(const char *note, size_t at, size_t gap, size_t width, struct buf *out)
+{
+    size_t n = width_of(note);
+    if (!width || at + n <= width) {
+        pad(out, gap);
+        buf_adds(out, note);
+        return;
+    }
+    buf_addc(out, '\n');
+    pad(out, NOTE_INDENT);
+    if (NOTE_INDENT + n <= width) {
+        buf_adds(out, note);
+    } else {
+        buf_add(out, note, bytes_of(note, width > NOTE_INDENT ? width - NOTE_INDENT - 1 : 0));
+        buf_adds(out, "…");
+    }
+}
+
+/* One line: the cells of `row`, or the titles when it is NULL. */
 static void line(const struct table *t, const struct row *row, const size_t *w, size_t width,
                  struct buf *out)
 {
@@ -144,16 +164,8 @@ static void line(const struct table *t, const struct row *row, const size_t *w, 
         }
     }
     const char *note = row ? row->note : NULL;
-    if (note && *note && (!width || used + owed + 8 <= width)) {
-        size_t room = width ? width - used - owed : SIZE_MAX, n = width_of(note);
-        pad(out, owed);
-        if (n <= room) {
-            buf_adds(out, note);
-        } else {
-            buf_add(out, note, bytes_of(note, room - 1));
-            buf_adds(out, "…");
-        }
-    }
+    if (note && *note)
+        add_note(note, used + owed, owed, width, out);
     buf_addc(out, '\n');
 }
 

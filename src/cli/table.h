@@ -20,7 +20,7 @@ void table_free(struct table *t);
 /* Starts a row; then one table_cell per column (missing cells are empty). */
 void table_row(struct table *t);
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A text after the last column of the current row (reasons); cut at the width, never wrapped. */
+/* A text (a reason) after the last column of the current row, or under it where it does not fit. */
 void table_note(struct table *t, const char *text);
 /* Renders at most `width` columns wide (0: no bound). Lines end without trailing spaces. */
 void table_render(const struct table *t, size_t width, struct buf *out);
