@@ -90,6 +90,16 @@ static void no_delay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+/* Not TCP_USER_TIMEOUT: it also counts a receiver that is alive and busy (a zero window). */
+void addr_keep_alive(int fd)
+{
+    int one = 1, idle_s = 20, every_s = 10, probes = 4;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 int addr_listen(const char *addr, char text[ADDR_TEXT], struct err *err)
 {
     struct addrinfo *list = addr_resolve(addr, true, err);

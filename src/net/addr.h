@@ -22,6 +22,8 @@ int addr_listen(const char *addr, char text[ADDR_TEXT], struct err *err);
 int addr_connect(const struct addrinfo *ai);
 /* The error of a connect that has become writable: 0 when it is connected. */
 int addr_connect_error(int fd);
+/* Finds out within a minute that the host of a quiet peer has vanished. */
+void addr_keep_alive(int fd);
 /* Accepts one connection; -1 with errno. `peer` may be NULL. */
 int addr_accept(int listen_fd, char peer[ADDR_TEXT]);
 void addr_text(const struct sockaddr *sa, socklen_t n, char text[ADDR_TEXT]);
