@@ -23,7 +23,7 @@ const char *api_policy_name(enum api_policy p)
     return (unsigned)p < POLICY_COUNT ? NAMES[p] : NAMES[0];
 }
 
-/* A parameter takes at least one byte; "{x+}" takes the rest of the path, "{x}" up to a slash. */
+/* A parameter takes at least one byte, up to a slash. */
 static bool match(const char *pattern, struct str path, struct str *params)
 {
     size_t n_params = 0, i = 0;
@@ -34,15 +34,13 @@ static bool match(const char *pattern, struct str path, struct str *params)
             pattern++, i++;
             continue;
         }
-        const char *end = strchr(pattern, '}');
-        bool rest = end[-1] == '+';
         size_t from = i;
-        while (i < path.n && (rest || path.p[i] != '/'))
+        while (i < path.n && path.p[i] != '/')
             i++;
         if (i == from || n_params == API_ROUTE_PARAMS)
             return false;
         params[n_params++] = (struct str){path.p + from, i - from};
-        pattern = end + 1;
+        pattern = strchr(pattern, '}') + 1;
     }
     return i == path.n;
 }

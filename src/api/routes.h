@@ -23,7 +23,7 @@ enum api_policy {
 };
 const char *api_policy_name(enum api_policy p);
 
-/* X(id, method, pattern, policy, summary). {id} matches one segment; {name+} the whole rest, since
+/* X(id, method, pattern, policy, summary). {id} matches one segment; {name} the whole rest, since
  * names of deployments may hold slashes. */
 #define API_ROUTE_TABLE(X)                                                                         \
     X(HEALTH, "GET", "/api/v1/health", POLICY_PUBLIC, "liveness and version")                      \
@@ -39,13 +39,13 @@ const char *api_policy_name(enum api_policy p);
       "what a member of a replica does")                                                           \
     X(DEPLOY, "POST", "/api/v1/deployments", POLICY_ADMIN, "a new deployment")                     \
     X(DEPLOYMENTS, "GET", "/api/v1/deployments", POLICY_ADMIN, "all deployments")                  \
-    X(DEPLOYMENT, "GET", "/api/v1/deployments/{name+}", POLICY_ADMIN, "one deployment")            \
-    X(SCALE, "PATCH", "/api/v1/deployments/{name+}", POLICY_ADMIN, "number of replicas")           \
-    X(UNDEPLOY, "DELETE", "/api/v1/deployments/{name+}", POLICY_ADMIN, "drains and removes")       \
+    X(DEPLOYMENT, "GET", "/api/v1/deployments/{name}", POLICY_ADMIN, "one deployment")             \
+    X(SCALE, "PATCH", "/api/v1/deployments/{name}", POLICY_ADMIN, "number of replicas")            \
+    X(UNDEPLOY, "DELETE", "/api/v1/deployments/{name}", POLICY_ADMIN, "drains and removes")        \
     X(REPLICAS, "GET", "/api/v1/replicas", POLICY_ADMIN, "all replicas")                           \
     X(REPLICA_LOG, "GET", "/api/v1/replicas/{id}/log", POLICY_ADMIN, "log lines of all members")   \
     X(LOG_LINES, "POST", "/api/v1/logs/{stream}", POLICY_WORKER_OWN, "log lines of one member")    \
-    X(EXPLAIN, "GET", "/api/v1/explain/{name+}", POLICY_ADMIN, "stored decisions with reasons")    \
+    X(EXPLAIN, "GET", "/api/v1/explain/{name}", POLICY_ADMIN, "stored decisions with reasons")     \
     X(PLAN, "POST", "/api/v1/plan", POLICY_ADMIN, "dry run on the live cluster")                   \
     X(EVENTS, "GET", "/api/v1/events", POLICY_ADMIN, "watch of nodes, deployments, replicas")      \
     X(ROUTES, "GET", "/api/v1/routes", POLICY_GATEWAY, "watch of the gateway's routes")            \

@@ -1,0 +1,129 @@
+/* Claims and the snapshot that placement sees.
+ *
+ * Free memory of a device for a new plan is the smaller of
+ *     what its worker reads as free, minus claims that this reading does not show yet, and
+ *     what it has in all, minus all claims,
+ * so that neither somebody else's use nor a promise of ours is given away twice. A claim shows in
+ * the readings once its replica was READY before the reading was taken, and the device is a real
+ * one: the readings of fake devices never show what runs on them. In RAM, weights that the main
+ * process maps from the file never show (the kernel calls them available), everything else does. */
+#include "server/claims.h"
+
+#include "base/mem.h"
+#include "base/num.h"
+
+#include <string.h>
+
+void claims_device(char *dst, size_t cap, const char *node_id, const char *uuid)
+{
+    str_copyf(dst, cap, "%s/%s", node_id, uuid[0] ? uuid : "ram");
+}
+
+static uint64_t capacity_of(const struct node *n, const char *uuid)
+{
+    for (uint32_t i = 0; n && i < n->info.n_devices; i++)
+        if (strcmp(n->info.devices[i].uuid, uuid) == 0)
+            return n->info.devices[i].total_bytes;
+    return n && !uuid[0] ? n->info.ram_bytes : 0;
+}
+
+static uint64_t host_bytes(const struct assignment *a)
+{
+    return num_add_sat(a->host_weights_bytes, num_add_sat(a->host_kv_bytes, a->host_compute_bytes));
+}
+
+void claims_of_assignment(const struct server *s, const char *replica, const struct assignment *a,
+                          struct ops *o)
+{
+    char device[CLUSTER_ID + CLUSTER_NAME];
+    for (uint32_t i = 0; i < a->n_parts; i++) {
+        const struct assignment_part *p = &a->parts[i];
+        claims_device(device, sizeof device, p->node_id, p->uuid);
+        ops_claim(o, replica, device, assignment_part_bytes(p),
+                  capacity_of(state_node(s, p->node_id), p->uuid));
+    }
+    if (!host_bytes(a))
+        return;
+    claims_device(device, sizeof device, a->main_id, "");
+    ops_claim(o, replica, device, host_bytes(a), capacity_of(state_node(s, a->main_id), ""));
+}
+
+static void take(struct claim_sums *c, uint64_t bytes, bool hidden)
+{
+    c->all = num_add_sat(c->all, bytes);
+    if (hidden)
+        c->hidden = num_add_sat(c->hidden, bytes);
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static uint64_t free_of(uint64_t live, uint64_t total, const struct claim_sums *c)
+{
+    uint64_t by_reading = minus(live, c->hidden), by_books = minus(total, c->all);
+    return by_reading < by_books ? by_reading : by_books;
+}
+
+/* The sums of one node: devices[i] belong to its i-th device, the last entry to its RAM. */
+static void add_replica(const struct node *n, const struct replica *r, struct claim_sums *sums)
+{
+    struct claim_sums *ram = &sums[n->info.n_devices];
+    bool shown = r->ready_ms && n->seen_ms > r->ready_ms;
+    for (uint32_t i = 0; i < r->a.n_parts; i++) {
+        const struct assignment_part *p = &r->a.parts[i];
+        if (strcmp(p->node_id, n->info.id) != 0)
+            continue;
+        if (!p->uuid[0])
+            take(ram, assignment_part_bytes(p), !shown);
+        for (uint32_t k = 0; k < n->info.n_devices; k++)
+            if (strcmp(n->info.devices[k].uuid, p->uuid) == 0)
+                take(&sums[k], assignment_part_bytes(p),
+                     !shown || n->info.devices[k].backend == BACKEND_FAKE);
+    }
+    if (strcmp(r->a.main_id, n->info.id) != 0)
+        return;
+    take(ram, r->a.host_weights_bytes, true);
+    take(ram, num_add_sat(r->a.host_kv_bytes, r->a.host_compute_bytes), !shown);
+}
+
+/* A copy of the node as placement may use it. */
+static void add_node(const struct server *s, const struct node *n, struct cluster_snapshot *out)
+{
+    struct cluster_node *x = snapshot_add_node(out);
+    const struct cluster_node *from = &n->info;
+    struct claim_sums *sums = mem_calloc((size_t)from->n_devices + 1, sizeof *sums);
+    void *value;
+    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);)
+        if (((struct replica *)value)->claimed)
+            add_replica(n, value, sums);
+    *x = *from;
+    x->devices = NULL;
+    x->n_devices = 0;
+    for (uint32_t i = 0; i < from->n_devices; i++) {
+        struct cluster_device *d = node_add_device(x);
+        *d = from->devices[i];
+        d->claimed_bytes = sums[i].all;
+        d->free_bytes = free_of(d->free_bytes, d->total_bytes, &sums[i]);
+    }
+    x->ram_free_bytes = free_of(from->ram_free_bytes, from->ram_bytes, &sums[from->n_devices]);
+    free(sums);
+    x->state = node_state_of(n);
+    STR_COPY(x->reason, n->drained ? n->drain_reason : "");
+    x->seen_ms = loop_now_ms(s->loop) - n->seen_ms;
+    if (x->state == NODE_READY && !x->engine[0]) {
+        x->state = NODE_DRAINED; /* nothing can run there; said with the other reasons */
+        STR_COPY(x->reason, "no engine: stowage engine install llama.cpp");
+    }
+}
+
+void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
+{
+    void *value;
+    snapshot_init(out);
+    out->revision = s->store->driver->revision(s->store);
+    for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);)
+        if (((struct node *)value)->reported)
+            add_node(s, value, out);
+}

@@ -1,0 +1,59 @@
+/* Planning as a job. */
+#include "server/planning.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+struct planning *planning_new(const struct deployment_spec *spec, struct facts *facts)
+{
+    struct planning *p = mem_calloc(1, sizeof *p);
+    p->spec = mem_calloc(1, sizeof *p->spec);
+    *p->spec = *spec;
+    p->facts = facts;
+    if (facts)
+        facts->refs++;
+    snapshot_init(&p->snapshot);
+    return p;
+}
+
+void planning_opts(const struct deployment_spec *spec, struct estimate_opts *out)
+{
+    *out = (struct estimate_opts){.ctx = spec->ctx * spec->n_slots, /* -c is for all slots */
+                                  .n_slots = spec->n_slots,
+                                  .ubatch = 512};
+    if (!kv_type_parse(spec->kv, &out->kv_k, NULL))
+        out->kv_v = out->kv_k;
+}
+
+void planning_run(struct planning *p)
+{
+    struct place_demand demand = {.facts = p->facts->facts, .spec = p->spec};
+    struct place_budget budget = p->budget;
+    planning_opts(p->spec, &demand.opts);
+    p->full = p->always_full;
+    budget.no_changes = !p->always_full;
+    p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
+    /* The fast path leaves out what would change a refusal; a new refusal deserves the answer. */
+    if (p->plan && !p->plan->feasible && !p->full &&
+        strcmp(p->plan->summary, p->known_refusal) != 0) {
+        place_free(p->plan);
+        budget.no_changes = false;
+        p->full = true;
+        p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
+    }
+    if (p->plan)
+        p->doc = place_to_json(p->plan);
+}
+
+void planning_free(struct planning *p)
+{
+    if (!p)
+        return;
+    place_free(p->plan);
+    json_decref(p->doc);
+    snapshot_done(&p->snapshot);
+    facts_unref(p->facts);
+    free(p->spec);
+    free(p);
+}

@@ -1,0 +1,28 @@
+/* One plan, made on a thread: inputs are owned copies, so that nothing is shared but the facts,
+ * which are read-only and counted by the loop. */
+#ifndef SERVER_PLANNING_H
+#define SERVER_PLANNING_H
+
+#include "place/place.h"
+#include "server/internal.h"
+
+struct planning {
+    struct deployment_spec *spec;
+    struct facts *facts;              /* a reference */
+    struct cluster_snapshot snapshot; /* filled by the caller before planning_run */
+    struct place_budget budget;
+    bool always_full;        /* a person asks: with changes, also when it fits */
+    char known_refusal[240]; /* a refusal that says this needs no changes worked out again */
+    int64_t spec_revision;
+    /* outputs */
+    struct place_plan *plan;
+    json_t *doc;
+    bool full;      /* doc holds the changes */
+    struct err err; /* set when plan is NULL */
+};
+struct planning *planning_new(const struct deployment_spec *spec, struct facts *facts);
+void planning_run(struct planning *p);  /* any thread */
+void planning_free(struct planning *p); /* the loop's */
+void planning_opts(const struct deployment_spec *spec, struct estimate_opts *out);
+
+#endif

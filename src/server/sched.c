@@ -1,0 +1,354 @@
+/* The scheduler: snapshot, place, commit.
+ *
+ * One replica at a time, oldest deployment first. The plan is made on a thread from a copy of what
+ * is known; its result is committed with the replica's revision and the devices' capacities as
+ * conditions, so that whatever happened meanwhile makes the commit fail and the plan is made again.
+ * A refused replica keeps its reasons and is tried again when `epoch` moves: at every event that
+ * can change the answer, and every SERVER_SWEEP_MS. */
+#include "server/internal.h"
+
+#include "base/mem.h"
+#include "estimate/estimate.h"
+#include "model/model.h"
+#include "os/file.h"
+#include "place/place.h"
+#include "server/claims.h"
+#include "server/planning.h"
+#include "server/work.h"
+
+#include <string.h>
+
+enum {
+    FULL_PLAN_MS = 30000
+}; /* a refusal's changes are worked out again after that, or when it differs */
+
+struct sched {
+    struct server *s;
+    uint64_t epoch;
+    bool busy;
+    struct loop_timer *sweep;
+};
+
+struct job {
+    struct sched *c;
+    char replica[CLUSTER_ID];
+    uint64_t epoch;
+    struct planning *p;
+};
+
+void sched_retry(struct server *s)
+{
+    s->sched->epoch++;
+}
+
+static void on_sweep(void *arg)
+{
+    struct sched *c = arg;
+    c->sweep = loop_timer_add(c->s->loop, SERVER_SWEEP_MS, on_sweep, c);
+    c->epoch++;
+    sched_kick(c->s);
+}
+
+struct sched *sched_new(struct server *s)
+{
+    struct sched *c = mem_calloc(1, sizeof *c);
+    c->s = s;
+    c->epoch = 1;
+    c->sweep = loop_timer_add(s->loop, SERVER_SWEEP_MS, on_sweep, c);
+    return c;
+}
+
+void sched_free(struct sched *c)
+{
+    if (!c)
+        return;
+    loop_timer_del(c->sweep);
+    free(c);
+}
+
+/* ---- facts, read again after a restart of the server ---- */
+
+struct facts_job {
+    struct server *s;
+    char name[CLUSTER_NAME], path[SPEC_MODEL_PATH], sha[API_HEX];
+    struct arch_facts *facts;
+    struct err err;
+};
+
+static void facts_run(void *arg)
+{
+    struct facts_job *j = arg;
+    struct model_info info;
+    j->facts = model_facts(j->path, &info, &j->err);
+    if (j->facts && j->sha[0] && strcmp(info.header_sha256, j->sha) != 0) {
+        err_fill(&j->err, ERR_CONFLICT, "%.160s is not the file that was deployed", j->path);
+        arch_free(j->facts);
+        j->facts = NULL;
+    }
+}
+
+static void refuse(struct server *s, struct replica *r, const char *code, const char *message);
+
+static void facts_done(void *arg, bool cancelled)
+{
+    struct facts_job *j = arg;
+    struct deployment *d = cancelled ? NULL : state_deployment(j->s, j->name);
+    if (d && !d->facts && j->facts) {
+        d->facts = mem_calloc(1, sizeof *d->facts);
+        *d->facts = (struct facts){STEAL(j->facts), 1};
+    }
+    void *value;
+    for (size_t i = 0; d && !d->facts && map_next(j->s->replicas, &i, NULL, &value);) {
+        struct replica *r = value;
+        if (r->d == d && r->state == REPLICA_PENDING)
+            refuse(j->s, r, err_info(j->err.code)->name, j->err.msg);
+    }
+    if (d)
+        d->facts_wanted = false;
+    if (!cancelled)
+        sched_kick(j->s);
+    arch_free(j->facts);
+    free(j);
+}
+
+static void want_facts(struct server *s, struct deployment *d)
+{
+    if (d->facts_wanted)
+        return;
+    struct facts_job *j = mem_calloc(1, sizeof *j);
+    j->s = s;
+    STR_COPY(j->name, d->spec->name);
+    STR_COPY(j->path, d->model.path);
+    STR_COPY(j->sha, d->model.header_sha256);
+    d->facts_wanted = true;
+    work_submit(s->work, facts_run, facts_done, j);
+}
+
+/* ---- outcomes ---- */
+
+/* A refusal is a state of mind, not of life: PENDING stays, with its reason. */
+static void refuse(struct server *s, struct replica *r, const char *code, const char *message)
+{
+    r->tried_epoch = s->sched->epoch;
+    if (strcmp(r->code, code) == 0 && strcmp(r->message, message) == 0)
+        return;
+    struct replica old = *r;
+    struct err err = {0};
+    STR_COPY(r->code, code);
+    STR_COPY(r->message, message);
+    struct ops o = {0};
+    ops_put_spec(&o, "replica", r->id, replica_spec_doc(r), -1);
+    ops_put_status(&o, "replica", r->id, replica_status_doc(r), -1);
+    if (ops_commit(s, &o, &r->revision, &err)) {
+        STR_COPY(r->code, old.code);
+        STR_COPY(r->message, old.message);
+        log_line(LOG_ERROR, "refusal_not_saved replica=%s error=\"%s\"", r->id, err.msg);
+        return;
+    }
+    log_line(LOG_INFO, "replica_waits replica=%s model=%s/%u reason=\"%s\"", r->id,
+             r->d->spec->name, r->index, r->message);
+    feed_touch(s, FEED_REPLICA, r->id);
+    feed_touch_routes(s);
+}
+
+/* Brothers of a refused replica ask for the same on the same cluster: they need no plan of their
+ * own. */
+static void refuse_all(struct server *s, struct replica *r, const struct planning *p,
+                       uint64_t epoch)
+{
+    void *value;
+    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);) {
+        struct replica *x = value;
+        if (x->d != r->d || x->state != REPLICA_PENDING)
+            continue;
+        if (p->doc && (p->full || !x->plan)) {
+            json_decref(x->plan);
+            x->plan = json_incref(p->doc);
+            x->decided_at = os_wall_ms();
+            x->full_plan_ms = loop_now_ms(s->loop);
+        }
+        refuse(s, x, err_info(p->err.code ? p->err.code : ERR_NO_PLACEMENT)->name,
+               p->err.code ? p->err.msg : p->plan->summary);
+        x->tried_epoch = epoch;
+    }
+}
+
+/* Every node of the plan must still be there and take work; what else may have changed is checked
+ * by the transaction itself. */
+static bool still_good(const struct server *s, const struct assignment *a)
+{
+    const struct node *n = state_node(s, a->main_id);
+    if (!n || n->lost || n->drained)
+        return false;
+    for (uint32_t i = 0; i < a->n_parts; i++) {
+        n = state_node(s, a->parts[i].node_id);
+        if (!n || n->lost || n->drained)
+            return false;
+    }
+    return true;
+}
+
+static void take_assignment(struct server *s, struct replica *r, struct planning *p)
+{
+    assignment_done(&r->a);
+    r->a = p->plan->a;
+    p->plan->a = (struct assignment){0};
+    r->has_assignment = r->claimed = true;
+    r->generation++;
+    os_random_hex(r->secret, 32);
+    json_decref(r->plan);
+    r->plan = json_incref(p->doc);
+    r->decided_at = os_wall_ms();
+    api_report_done(&r->main_report);
+    replica_make_members(r);
+    r->state = REPLICA_ASSIGNED;
+    r->since_ms = loop_now_ms(s->loop);
+    r->ready_ms = 0;
+    r->stopping = false;
+    r->code[0] = r->message[0] = 0;
+}
+
+/* The replica with everything a failed commit has to give back. */
+static void keep(struct replica *old, const struct replica *r)
+{
+    *old = *r;
+    json_incref(old->plan);
+}
+
+static int commit(struct server *s, struct replica *r, struct planning *p, struct err *err)
+{
+    struct replica *old = mem_calloc(1, sizeof *old);
+    keep(old, r);
+    int64_t expect = r->revision;
+    r->a =
+        (struct assignment){0}; /* old owns its assignment, members and report until the commit */
+    r->members = NULL;
+    r->main_report = (struct api_report){0};
+    take_assignment(s, r, p);
+    struct ops o = {0};
+    ops_unclaim(&o, r->id);
+    ops_put_spec(&o, "replica", r->id, replica_spec_doc(r), expect);
+    ops_put_status(&o, "replica", r->id, replica_status_doc(r), expect);
+    claims_of_assignment(s, r->id, &r->a, &o);
+    int rc = ops_commit(s, &o, &r->revision, err);
+    struct replica *loser = rc ? r : old;
+    assignment_done(&loser->a);
+    api_report_done(&loser->main_report);
+    json_decref(loser->plan);
+    free(loser->members);
+    if (rc)
+        *r = *old;
+    free(old);
+    return rc;
+}
+
+/* After a conflict memory may be behind the store (a commit whose answer was lost): learn the
+ * revision. */
+static void refresh(struct server *s, struct replica *r)
+{
+    struct store_object o;
+    if (s->store->driver->get(s->store, "replica", r->id, &o, NULL))
+        return;
+    r->revision = o.revision;
+    store_object_done(&o);
+}
+
+static void assign(struct server *s, struct replica *r, struct planning *p)
+{
+    struct err err = {0};
+    if (!still_good(s, &p->plan->a)) {
+        r->tried_epoch = 0;
+        return;
+    }
+    if (commit(s, r, p, &err)) {
+        log_line(LOG_WARN, "assignment_lost_race replica=%s error=\"%s\" next=\"plan again\"",
+                 r->id, err.msg);
+        refresh(s, r);
+        r->tried_epoch = s->sched->epoch; /* the sweep comes back, should the books disagree */
+        return;
+    }
+    char nodes[160] = "";
+    for (uint32_t i = 0; i < r->n_members; i++) {
+        size_t n = strlen(nodes);
+        str_copyf(nodes + n, sizeof nodes - n, "%s%s", n ? "," : "", r->members[i].node);
+    }
+    log_line(LOG_INFO, "replica_assigned replica=%s model=%s/%u generation=%u plan=%s nodes=%s",
+             r->id, r->d->spec->name, r->index, r->generation, r->a.plan_id, nodes);
+    feed_touch_replica(s, r);
+    server_wake(s);
+}
+
+static void job_run(void *arg)
+{
+    planning_run(((struct job *)arg)->p);
+}
+
+static void job_done(void *arg, bool cancelled)
+{
+    struct job *j = arg;
+    struct sched *c = j->c;
+    if (!cancelled) {
+        c->busy = false;
+        struct replica *r = state_replica(c->s, j->replica);
+        bool wanted = r && r->state == REPLICA_PENDING && !r->d->deleting &&
+                      r->d->revision == j->p->spec_revision;
+        if (wanted && j->p->plan && j->p->plan->feasible)
+            assign(c->s, r, j->p);
+        else if (wanted)
+            refuse_all(c->s, r, j->p, j->epoch);
+    }
+    struct server *s = c->s;
+    planning_free(j->p);
+    free(j);
+    if (!cancelled)
+        sched_kick(s);
+}
+
+/* ---- the queue ---- */
+
+static bool before(const struct replica *a, const struct replica *b)
+{
+    if (a->d->created_at != b->d->created_at)
+        return a->d->created_at < b->d->created_at;
+    int c = strcmp(a->d->spec->name, b->d->spec->name);
+    return c ? c < 0 : a->index < b->index;
+}
+
+static struct replica *next_replica(struct sched *c)
+{
+    struct replica *best = NULL;
+    void *value;
+    for (size_t i = 0; map_next(c->s->replicas, &i, NULL, &value);) {
+        struct replica *r = value;
+        if (r->state != REPLICA_PENDING || r->tried_epoch == c->epoch || r->d->deleting ||
+            r->index >= r->d->spec->replicas)
+            continue;
+        if (!r->d->facts) {
+            want_facts(c->s, r->d);
+            continue;
+        }
+        if (!best || before(r, best))
+            best = r;
+    }
+    return best;
+}
+
+void sched_kick(struct server *s)
+{
+    struct sched *c = s->sched;
+    struct replica *r = c->busy ? NULL : next_replica(c);
+    if (!r)
+        return;
+    struct job *j = mem_calloc(1, sizeof *j);
+    j->c = c;
+    j->epoch = c->epoch;
+    STR_COPY(j->replica, r->id);
+    j->p = planning_new(r->d->spec, r->d->facts);
+    j->p->spec_revision = r->d->revision;
+    sched_snapshot(s, &j->p->snapshot);
+    bool fresh = r->plan && loop_now_ms(s->loop) - r->full_plan_ms < FULL_PLAN_MS;
+    if (fresh)
+        STR_COPY(j->p->known_refusal, r->message);
+    c->busy = true;
+    work_submit(s->work, job_run, job_done, j);
+}
