@@ -88,7 +88,14 @@ static int read_name(struct ctx *c)
                        "no general.architecture: not the (first) file of a model");
     if (s.n >= sizeof f->arch)
         return err_set(c->err, ERR_LIMIT, "general.architecture has %zu bytes", s.n);
-    arch_clean_text(f->arch, sizeof f->arch, s);
+    for (size_t i = 0; i < s.n; i++)
+        if (!(((s.p[i] | 32) >= 'a' && (s.p[i] | 32) <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9') ||
+              s.p[i] == '-' || s.p[i] == '_' || s.p[i] == '.'))
+            return err_set(c->err, ERR_CORRUPT,
+                           "general.architecture holds byte 0x%02x; letters, digits, - _ . are "
+                           "allowed",
+                           (unsigned char)s.p[i]);
+    memcpy(f->arch, s.p, s.n); /* zeroed, and shorter than the array */
     if (gguf_get_str(c->g, "general.type", &s) && s.n && !str_eq(s, STR("model"))) {
         char type[40];
         arch_clean_text(type, sizeof type, s);
@@ -245,7 +252,7 @@ static int layer_mla(struct ctx *c, const struct arch_block *b, struct arch_laye
 static int kv_width(struct ctx *c, uint32_t il, const char *what, uint64_t rows, uint64_t by_key,
                     uint32_t *out)
 {
-    if (rows && by_key && rows != by_key && c->f->known)
+    if (rows && rows != by_key && c->f->known)
         return err_set(c->err, ERR_CORRUPT, "blk.%u.%s has %llu rows, the keys say %llu", il, what,
                        (ull)rows, (ull)by_key);
     uint64_t n = rows ? rows : by_key;
@@ -307,6 +314,10 @@ static int layer_recurrent(struct ctx *c, uint32_t il, const struct arch_block *
     if (!elems || (!b->rwkv && !b->short_conv && ssm == 0))
         return err_set(c->err, ERR_CORRUPT,
                        "blk.%u is recurrent, but the size of its state is not given", il);
+    if (c->f->known && b->channels < inner)
+        return err_set(c->err, ERR_CORRUPT,
+                       "blk.%u.ssm_conv1d has %llu channels, ssm.inner_size %u", il,
+                       (ull)b->channels, inner);
     l->state_bytes = num_mul_sat(4, elems);
     if (l->state_bytes > GGUF_MAX_DATA)
         return err_set(c->err, ERR_LIMIT, "blk.%u has a state of %llu bytes: not plausible", il,

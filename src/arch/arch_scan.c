@@ -119,9 +119,12 @@ int arch_scan(struct arch_scan *s, const struct gguf *g, uint32_t n_blocks, stru
         const struct gguf_tensor *t = gguf_tensor(g, i);
         const char *rest = "";
         int64_t b = block_of(t->name, &rest);
-        if (b == -2 || b >= (int64_t)n_blocks)
-            return err_set(err, ERR_CORRUPT, "tensor %u is in block %lld, but there are %u blocks",
-                           i, (long long)b, n_blocks);
+        if (b == -2 || b >= (int64_t)n_blocks) {
+            char shown[GGUF_MAX_TENSOR_NAME];
+            arch_clean_text(shown, sizeof shown, str_of(t->name));
+            return err_set(err, ERR_CORRUPT, "tensor %s is in none of the %u blocks", shown,
+                           n_blocks);
+        }
         uint64_t elems =
             num_mul_sat(num_mul_sat(t->ne[0], t->ne[1]), num_mul_sat(t->ne[2], t->ne[3]));
         s->n_params = num_add_sat(s->n_params, elems);

@@ -268,9 +268,10 @@ static int tensor_size(struct cursor *c, uint64_t at, struct gguf_tensor *t)
                            (ull)t->ne[0], ty->block_elems, ty->name);
     uint64_t bytes = t->ne[0] / ty->block_elems, elems = t->ne[0];
     bool bad = __builtin_mul_overflow(bytes, ty->block_bytes, &bytes);
-    for (int d = 1; d < GGUF_MAX_DIMS; d++)
-        bad = bad | __builtin_mul_overflow(bytes, t->ne[d], &bytes) |
-              __builtin_mul_overflow(elems, t->ne[d], &elems);
+    for (int d = 1; d < GGUF_MAX_DIMS; d++) {
+        bad |= __builtin_mul_overflow(bytes, t->ne[d], &bytes);
+        bad |= __builtin_mul_overflow(elems, t->ne[d], &elems);
+    }
     if (bad || bytes > GGUF_MAX_DATA || elems > GGUF_MAX_DATA)
         return cursor_fail(c, at, ERR_LIMIT,
                            "%llu x %llu x %llu x %llu elements of %s are more than any file holds "
@@ -341,19 +342,17 @@ static void read_tensors(struct cursor *c, struct gguf *g, uint64_t n)
 
 static void read_alignment(struct cursor *c, struct gguf *g)
 {
+    static const char KEY[] = "general.alignment";
     g->align = 32;
-    uint64_t a;
-    enum gguf_value_type elem;
-    uint64_t n;
-    if (gguf_get_u64(g, "general.alignment", &a))
-        g->align = a;
-    else if (name_index_find(&g->pair_index, g->pairs, sizeof *g->pairs, "general.alignment") !=
-             UINT32_MAX)
-        g->align = gguf_get_array(g, "general.alignment", &elem, &n) ? 0 : 1; /* another kind */
+    bool there = name_index_find(&g->pair_index, g->pairs, sizeof *g->pairs, KEY) != UINT32_MAX;
+    if (there && !gguf_get_u64(g, KEY, &g->align)) {
+        cursor_fail(c, c->pos, ERR_CORRUPT, "%s is not a number from %d to %d", KEY, GGUF_MIN_ALIGN,
+                    GGUF_MAX_ALIGN);
+        return;
+    }
     if (g->align < GGUF_MIN_ALIGN || g->align > GGUF_MAX_ALIGN || (g->align & (g->align - 1)))
-        cursor_fail(c, c->pos, ERR_CORRUPT,
-                    "general.alignment must be a power of two from %d to %d, found %llu",
-                    GGUF_MIN_ALIGN, GGUF_MAX_ALIGN, (ull)g->align);
+        cursor_fail(c, c->pos, ERR_CORRUPT, "%s must be a power of two from %d to %d, found %llu",
+                    KEY, GGUF_MIN_ALIGN, GGUF_MAX_ALIGN, (ull)g->align);
 }
 
 static void read_split(struct cursor *c, struct gguf *g, uint64_t *no)

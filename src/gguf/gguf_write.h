@@ -1,4 +1,5 @@
-/* Writes GGUF headers into a buffer, for tests and for headers of our own making. Pure.
+/* Writes GGUF headers into a buffer, right or wrong: for tests only (gguf_build.h makes right
+ * ones).
  *
  * Call order is the file's: head, keys, tensors, end. The caller gives the counts of the head; a
  * test may lie about them. */

@@ -87,7 +87,8 @@ class Model:
             out += text(name, v) + struct.pack("<I", len(dims)) + b"".join(count(d, v) for d in dims)
             o = off if o is None else o
             out += struct.pack("<IQ", ty & 0xffffffff, o & 0xffffffffffffffff)
-            off = pad(o + self.size(t), self.align)
+            if t[3] is None:            # a given offset brings no data with it
+                off = pad(o + self.size(t), self.align)
         out += b"\0" * (pad(len(out), self.align) - len(out))
         if self.data and off < 1 << 20:
             out += b"\0" * off
@@ -207,6 +208,11 @@ def seeds():
         yield "cve-2025-53630-sum-" + name, m
     m = base()
     m.data = False
+    for i in range(3):
+        m.t("huge.%d" % i, [1 << 40, 1 << 13], T_F32, (i + 1) << 55)
+    yield "cve-2025-53630-sum-limit", m
+    m = base()
+    m.data = False
     m.t("huge", [1 << 40, (1 << 22) - 1], T_F32, 1 << 20)
     yield "cve-2026-27940-total", m
     # CVE-2026-33298: element products from 2^62 to 2^65, each kind of type.
@@ -294,11 +300,16 @@ def seeds():
     yield "gguf-parser-go-20-seek", base().set("x.array", ARR, Raw(struct.pack("<IQ", U8, (1 << 63) + 8)))
     # Ollama CVE-2026-7482 and 2024-12055: offset and size beyond the file, overlapping tensors.
     size = len(base().bytes())
-    for name, off in (("beyond", pad(size)), ("far", 1 << 40), ("2e63", 1 << 63)):
-        yield "cve-2026-7482-offset-" + name, base().t("extra", [32], T_F32, off)
+    for name, off in (("end", "end"), ("beyond", pad(size)), ("far", 1 << 40), ("2e63", 1 << 63)):
+        m = base()
+        if off == "end":                # starts inside, ends beyond
+            m.t("extra", [64], T_F32)
+            yield "cve-2026-7482-offset-end", m.bytes()[:-32]
+            continue
+        yield "cve-2026-7482-offset-" + name, m.t("extra", [32], T_F32, off)
     yield "cve-2026-7482-overlap", base().t("extra", [32], T_F32, 0)
     m = base()
-    m.tensors[3][3] = m.tensors[2][3] or 0
+    m.tensors[3][2:] = [T_F32, 32]
     yield "overlap-in-the-middle", m
     yield "offset-unaligned", base().t("extra", [32], T_F32, 16)
     # Names: twice the same, empty, with NUL, too long, block numbers that are none.
