@@ -82,7 +82,8 @@ static struct engine_site site_of(const char *node)
     "/e/llama-server -m /m.gguf --alias m --host 127.0.0.1 --port 21000 -c 8192 -np 2 -b 2048 "    \
     "-ub 512 -fa on -ctk f16 -ctv f16 "
 #define TAIL " -fit off --cache-ram 0 -t 4 -lv 4 --metrics --no-webui --offline"
-#define NO_GPU "CUDA_VISIBLE_DEVICES= GGML_VK_VISIBLE_DEVICES="
+#define QUIET " GGML_NO_BACKTRACE=1"
+#define NO_GPU "CUDA_VISIBLE_DEVICES= GGML_VK_VISIBLE_DEVICES=" QUIET
 
 struct launch_case {
     const char *name;
@@ -102,7 +103,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device CUDA0 -sm layer -ngl 33 -ts 33" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"CPU only", {{0}}, 0, 32, 0, 0, "A", "main", HEAD "--device none -ngl 0" TAIL, NO_GPU},
     {"three CPU nodes: main",
      {{"B", BACKEND_CPU, 12, 0}, {"C", BACKEND_CPU, 10, 0}},
@@ -134,7 +135,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device CUDA0,CUDA1 -sm layer -ngl 33 -ts 20,13" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A3,GPU-A1 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A3,GPU-A1 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"main between two members with several GPUs: main",
      {{"B", BACKEND_CUDA, 5, 0},
       {"B", BACKEND_CUDA, 6, 1},
@@ -150,7 +151,7 @@ static const struct launch_case LAUNCHES[] = {
      HEAD
      "--rpc 127.0.0.1:20001,127.0.0.1:20002 --device RPC0,RPC1,CUDA0,RPC2,RPC3 -sm layer -ngl 33 "
      "-ts 5,6,9,7,6" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"main between two members with several GPUs: member",
      {{"B", BACKEND_CUDA, 5, 0},
       {"B", BACKEND_CUDA, 6, 1},
@@ -164,7 +165,8 @@ static const struct launch_case LAUNCHES[] = {
      "C",
      "rpc",
      "/e/ggml-rpc-server -H 127.0.0.1 -p 22000 -d CUDA0,CUDA1 -t 4",
-     "CUDA_VISIBLE_DEVICES=GPU-C4,GPU-C2 GGML_VK_VISIBLE_DEVICES= STOWAGE_DEVICE_BYTES=2007"},
+     "CUDA_VISIBLE_DEVICES=GPU-C4,GPU-C2 GGML_VK_VISIBLE_DEVICES=" QUIET
+     " STOWAGE_DEVICE_BYTES=2007"},
     {"parts of one node apart in the pipeline: names follow endpoints, -ts the pipeline",
      {{"B", BACKEND_CUDA, 5, 0}, {"C", BACKEND_CUDA, 11, 0}, {"B", BACKEND_CUDA, 16, 1}},
      3,
@@ -206,7 +208,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device CUDA0 -sm layer -ngl 21 -ts 21 --no-op-offload" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"experts in RAM",
      {{"A", BACKEND_CUDA, 32, 0}},
      1,
@@ -216,7 +218,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device CUDA0 -sm layer -ngl 33 -ts 33 -ncmoe 24 --no-op-offload" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"blocks for multi-token prediction count on the last",
      {{"A", BACKEND_CUDA, 16, 0}, {"A", BACKEND_CUDA, 16, 1}},
      2,
@@ -226,7 +228,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device CUDA0,CUDA1 -sm layer -ngl 34 -ts 16,18" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0,GPU-A1 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0,GPU-A1 GGML_VK_VISIBLE_DEVICES=" QUIET},
     {"Vulkan by index",
      {{"A", BACKEND_VULKAN, 12, 2}, {"A", BACKEND_VULKAN, 20, 0}},
      2,
@@ -236,7 +238,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--device Vulkan0,Vulkan1 -sm layer -ngl 33 -ts 12,21" TAIL,
-     "CUDA_VISIBLE_DEVICES= GGML_VK_VISIBLE_DEVICES=2,0"},
+     "CUDA_VISIBLE_DEVICES= GGML_VK_VISIBLE_DEVICES=2,0" QUIET},
     {"a GPU and the RAM of one member",
      {{"B", BACKEND_CPU, 2, 0}, {"B", BACKEND_CUDA, 30, 0}},
      2,
@@ -246,7 +248,7 @@ static const struct launch_case LAUNCHES[] = {
      "B",
      "rpc",
      "/e/ggml-rpc-server -H 127.0.0.1 -p 22000 -d CPU,CUDA0 -t 4",
-     "CUDA_VISIBLE_DEVICES=GPU-B0 GGML_VK_VISIBLE_DEVICES= STOWAGE_DEVICE_BYTES=2001"},
+     "CUDA_VISIBLE_DEVICES=GPU-B0 GGML_VK_VISIBLE_DEVICES=" QUIET " STOWAGE_DEVICE_BYTES=2001"},
     {"the output layer alone",
      {{"A", BACKEND_CUDA, 32, 0}, {"B", BACKEND_CUDA, 0, 0}},
      2,
@@ -256,7 +258,7 @@ static const struct launch_case LAUNCHES[] = {
      "A",
      "main",
      HEAD "--rpc 127.0.0.1:20001 --device CUDA0,RPC0 -sm layer -ngl 33 -ts 32,1" TAIL,
-     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES="},
+     "CUDA_VISIBLE_DEVICES=GPU-A0 GGML_VK_VISIBLE_DEVICES=" QUIET},
 };
 
 static void test_launch(void **state)

@@ -271,6 +271,7 @@ static void add_env(struct args *s, const struct assignment *a, const struct eng
     mem_auto char *vulkan = list(a, site, rpc, text_vulkan);
     env_take(s, mem_printf("CUDA_VISIBLE_DEVICES=%s", cuda));
     env_take(s, mem_printf("GGML_VK_VISIBLE_DEVICES=%s", vulkan));
+    env_take(s, mem_strdup("GGML_NO_BACKTRACE=1")); /* else a crash first starts a debugger */
     if (rpc) {
         uint64_t bytes = 0;
         for (uint32_t i = 0; i < a->n_parts; i++)
