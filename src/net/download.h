@@ -13,7 +13,7 @@
 struct download_opts {
     const char *url;    /* http:// or https:// */
     const char *dest;   /* final path; what came so far waits in dest.part */
-    const char *sha256; /* 64 hex digits, or NULL: not verified */
+    const char *sha256; /* 64 hex digits, or NULL: not verified, and never resumed */
     uint64_t max_bytes; /* 0: DOWNLOAD_MAX_BYTES */
     /* Optional; at most a few calls per second. total is 0 while unknown. False stops the download.
      */

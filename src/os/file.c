@@ -122,6 +122,16 @@ int file_write(const char *path, const void *p, size_t n, unsigned mode, struct 
     return sync_folder_of(path, err);
 }
 
+int file_publish(const char *temp, const char *path, struct err *err)
+{
+    fd_auto int fd = open(temp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fsync(fd) != 0)
+        return fail(err, "syncing", temp);
+    if (rename(temp, path) != 0)
+        return fail(err, "replacing", path);
+    return sync_folder_of(path, err);
+}
+
 static int make_folder(const char *path, unsigned mode, struct err *err)
 {
     struct stat st;

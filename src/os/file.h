@@ -21,6 +21,8 @@ static inline void fd_close_auto_(int *fd)
 int file_read(const char *path, size_t max, char **out, size_t *n, struct err *err);
 /* Durable replace: temporary file, fsync, rename, fsync of the folder; mode as given. */
 int file_write(const char *path, const void *p, size_t n, unsigned mode, struct err *err);
+/* Gives a complete file its final name, durably: fsync, rename, fsync of the folder. */
+int file_publish(const char *temp, const char *path, struct err *err);
 int file_mkdirs(const char *path, unsigned mode, struct err *err);
 /* Opens a regular file for reading (no FIFO, device or folder); size in *size. Returns fd or -1. */
 int file_open_regular(const char *path, uint64_t *size, struct err *err);
