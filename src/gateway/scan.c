@@ -200,7 +200,9 @@ static int member(struct scan *s, struct scan_body *out, bool *has_stream)
     if (strcmp(name, "model") == 0) {
         if (out->has_model)
             return err_set(s->err, ERR_INVALID, "the body has \"model\" twice");
-        if (s->p == s->end || *s->p != '"')
+        if (s->p == s->end)
+            return bad(s, "a value is missing");
+        if (*s->p != '"')
             return err_set(s->err, ERR_INVALID, "\"model\" must be a string");
         if (string(s, &raw))
             return -1;
