@@ -314,8 +314,9 @@ function racksOf(state: ClusterState, replicas: ReplicaView[]): Rack[] {
   return [...state.nodes.values()]
     // Racks of one size share a row: less empty floor, and a place that never changes with the load.
     .sort((x, y) => (y.doc.devices?.length ?? 0) - (x.doc.devices?.length ?? 0) || byName(x.doc.name, y.doc.name))
-    .map(({ doc: node, at }) => {
-      const devices = [...(node.devices ?? [])].sort((x, y) => x.index - y.index);
+    .map(({ doc, at }) => {
+      const node = { ...doc, devices: Array.isArray(doc.devices) ? doc.devices : [] };
+      const devices = [...node.devices].sort((x, y) => x.index - y.index);
       const bars = devices.map((d) => makeBar(node, d, byDevice.get(deviceKey(node.id, d.uuid)) ?? [], []));
       const host = byHost.get(node.id) ?? [];
       const inRam = byDevice.get(deviceKey(node.id, '')) ?? [];

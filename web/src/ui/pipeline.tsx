@@ -31,13 +31,13 @@ function StageRow({ s }: { s: Stage }) {
   );
 }
 
-function Table({ r, m }: { r: ReplicaView; m: ModelView }) {
+function Table({ r }: { r: ReplicaView }) {
   const a = r.replica.assignment;
   const last = r.stages.at(-1);
   let at = r.mainId;
   let atName = a?.main_node ?? '';
   return (
-    <div class="scroll" role="region" aria-label={t('pipe.title', { model: m.name })} tabIndex={0}>
+    <div class="scroll" role="region" aria-label={t('pipe.caption')} tabIndex={0}>
       <table class="pipe-table">
         <caption>{t('pipe.caption')}</caption>
         <thead>
@@ -161,7 +161,7 @@ export function Pipeline() {
         </div>
       )}
       {r && <Status m={m} r={r} />}
-      {r && r.stages.length > 0 ? <><Facts m={m} r={r} /><Table r={r} m={m} /></>
+      {r && r.stages.length > 0 ? <><Facts m={m} r={r} /><Table r={r} /></>
         : !r?.replica.reason?.message && <p class="muted">{t('pipe.none')}</p>}
     </section>
   );

@@ -30,7 +30,7 @@ function Seg({ s, i }: { s: Segment; i: number }) {
   return (
     <span class={cls} style={{ flexGrow: s.bytes }} data-seg={i} data-kind={s.kind} data-bytes={s.bytes}
       data-of={st?.model}>
-      {s.kind === 'weights' && st && st.count + (st.output ? 1 : 0) > 0 && <span class="seg-label">{layersShort(st)}</span>}
+      {s.kind === 'weights' && st && st.count + (st.output ? 1 : 0) > 0 && <span class="seg-label" data-label={layersShort(st)} />}
     </span>
   );
 }
