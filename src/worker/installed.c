@@ -79,7 +79,7 @@ static bool try_versions(const char *engine_dir, struct installed_info *out)
 
 bool installed_find(const char *engine_dir, struct installed_info *out)
 {
-    static const char *const PLACES[] = {"", "/bin", "/llama.cpp/current/bin"};
+    static const char *const PLACES[] = {"", "/bin", "/current/bin", "/llama.cpp/current/bin"};
     *out = (struct installed_info){0};
     for (size_t i = 0; i < ARRAY_LEN(PLACES); i++) {
         char dir[1024];
