@@ -1,4 +1,4 @@
-// The Cluster page against the mock server: what a real cluster does not do on demand. Needs a built web/dist.
+// The Cluster page against the mock server: what a real cluster does not do on demand. Needs a built web/dist, or UI_DIST.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
