@@ -97,7 +97,6 @@ bool webui_handle(struct http_req *r)
     http_add_header(r, "cache-control",
                     a->immutable ? "public, max-age=31536000, immutable" : "no-cache");
     http_add_header(r, "content-security-policy", CSP);
-    http_add_header(r, "x-content-type-options", "nosniff");
     http_add_header(r, "referrer-policy", "no-referrer");
     if (a->gz_n > 0)
         http_add_header(r, "vary", "accept-encoding");
