@@ -59,9 +59,14 @@ static void watch(struct peer *p, struct http_req *r)
     http_write(r, third, sizeof third - 1);
 }
 
+static void gone(void *arg)
+{
+}
+
 static void handler(void *ctx, struct http_req *r)
 {
     struct peer *p = ctx;
+    http_req_on_close(r, gone, NULL); /* requests that are never answered end with their client */
     struct str path = http_req_path(r);
     keep(p->auth, sizeof p->auth, http_req_header(r, "authorization"));
     keep(p->body, sizeof p->body, http_req_body(r));
