@@ -117,8 +117,7 @@ function mixed() {
     state: 'pending', since: 184_000,
     reason: { code: 'NO_PLACEMENT', message: 'no placement: 64 layers of 1010 MiB needed, 52 fit; nearest: host03-3090, 5.9 GiB short' },
   });
-  const failed = replica('r-6', 'phi-4', assignment(nodes, 'host01-a40', [['host01-a40', 1, 40]],
-    { plan: 'p-11ff', layer: 210 * MiB, output: 400 * MiB, kv: 80 * MiB, ctx: 8192, tok: 60 }), {
+  const failed = replica('r-6', 'phi-4', null, {
     state: 'failed', restarts: 3, since: 9_000,
     reason: { code: 'UNAVAILABLE', message: 'llama-server on host01-a40 ended with status 1: failed to open /models/phi-4.gguf: No such file or directory' },
   });

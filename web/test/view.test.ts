@@ -77,11 +77,13 @@ test('claims of a model still loading are shown; claims beyond the device are ov
   assert.equal(bar.free, 0);
 });
 
-test('a replica that holds nothing takes no memory', () => {
+test('memory is drawn as long as it is claimed, also of a failed replica whose engines still stop', () => {
   const hill = node('n1', 'hill', 1);
-  for (const state of ['pending', 'failed', 'lost', 'gone']) {
-    const v = viewOf({ nodes: [hill], deployments: [{ name: 'm' }], replicas: [replica(assignment(hill, [part(hill, 0, 0, 1, GiB)]), { state })] });
-    assert.equal(v.racks[0]!.bars[0]!.stages.length, 0, state);
+  const a = assignment(hill, [part(hill, 0, 0, 1, GiB)]);
+  for (const [state, given, stages] of [
+    ['failed', a, 1], ['lost', a, 1], ['draining', a, 1], ['failed', null, 0], ['pending', null, 0], ['gone', a, 0]] as const) {
+    const v = viewOf({ nodes: [hill], deployments: [{ name: 'm' }], replicas: [replica(given, { state })] });
+    assert.equal(v.racks[0]!.bars[0]!.stages.length, stages, state);
   }
 });
 

@@ -149,7 +149,8 @@ function measuredBytes(m: Measured | null | undefined, runtime: number): Bytes |
 }
 
 const LOADED = new Set(['ready', 'draining']);
-const HOLDS = new Set(['assigned', 'fetching', 'starting', 'ready', 'draining']);
+/** An assignment comes with a replica exactly as long as its memory is claimed, also while it stops. */
+const holds = (r: Replica): boolean => Boolean(r.assignment) && r.state !== 'pending' && r.state !== 'gone';
 
 const deviceKey = (nodeId: string, uuid: string): string => `${nodeId}/${uuid || 'ram'}`;
 
@@ -210,12 +211,12 @@ function membersOf(r: Replica): Member[] {
 
 function replicaView(seen: Seen<Replica>, nodes: ClusterState['nodes'], color: number): ReplicaView {
   const r = seen.doc;
-  const stages = HOLDS.has(r.state) ? stagesOf(r, nodes, color) : [];
+  const stages = holds(r) ? stagesOf(r, nodes, color) : [];
   const members = membersOf(r);
   // Progress is that of the slowest member still fetching or loading: the group waits for it.
   const going = members.filter((m) => (m.state === 'fetching' || m.state === 'loading') && m.percent !== null);
   const mainId = r.assignment?.main_id ?? '';
-  const host = HOLDS.has(r.state) ? hostShare(r, color) : null;
+  const host = holds(r) ? hostShare(r, color) : null;
   const hostIsStage = stages[0]?.ram === true && num(r.assignment?.n_cpu_layers) > 0;
   return {
     replica: r, at: seen.at, stages, members, mainId, mainKey: deviceKey(mainId, ''),
@@ -240,7 +241,7 @@ function phaseOf(state: string, replicas: ReplicaView[]): string {
   if (state === 'ready' || state === 'degraded') return '';
   for (const r of replicas) {
     const going = r.members.find((m) => m.state === 'loading') ?? r.members.find((m) => m.state === 'fetching');
-    if (going && HOLDS.has(r.replica.state)) return going.state;
+    if (going && holds(r.replica)) return going.state;
   }
   return '';
 }
