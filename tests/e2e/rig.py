@@ -34,6 +34,10 @@ class Failure(Exception):
     """A check that did not hold, or a wait that ended in vain."""
 
 
+class Died(Failure):
+    """A process that should run does not: no point in waiting on."""
+
+
 def options():
     p = argparse.ArgumentParser()
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="Meson build folder")
@@ -226,10 +230,10 @@ class Rig:
             return False
         for text in left:
             print("FAIL: at the end: %s" % text)
-        if kind is Failure:
+        if kind and issubclass(kind, Failure):
             print("FAIL: %s" % error)
         self.show_logs()
-        if kind is None or kind is Failure:
+        if kind is None or issubclass(kind, Failure):
             sys.exit(1)
         return False
 
@@ -302,6 +306,8 @@ class Rig:
                 if value:
                     return value
                 last = value
+            except Died:
+                raise
             except (OSError, Failure, http.client.HTTPException, KeyError, IndexError, ValueError) as e:
                 last = e
             time.sleep(every)
@@ -343,7 +349,7 @@ class Rig:
         self.server_host, self.server_process = h, p
         self.url = "http://%s:%d" % (h.addr, self.port)
         if wait:
-            self.wait("the server's ready file", lambda: os.path.exists(ready) or self._must_live(p), 20)
+            self.wait("the server's ready file", lambda: self._must_live(p) and os.path.exists(ready), 20)
             with open(os.path.join(self.state(host), "admin.key"), encoding="ascii") as f:
                 self.key = f.read().strip()
         return p
@@ -351,8 +357,8 @@ class Rig:
     @staticmethod
     def _must_live(p):
         if not p.alive():
-            raise AssertionError("%s ended with status %d" % (p.name, p.p.returncode))
-        return False
+            raise Died("%s ended with status %d" % (p.name, p.p.returncode))
+        return True
 
     def token(self):
         return self.api("POST", "/api/v1/tokens", {"uses": 1, "ttl_s": 600})["token"]
@@ -364,9 +370,13 @@ class Rig:
             extra = ["--engine-env", "LLAMA_PRELOAD=" + self.shim, "--engine-env", "SHIM_NOCOMPUTE=1", "--engine-env", "SHIM_HOLLOW=1"]
         p = self.start(h, name, self.bin, "worker", "--join", self.url, "--token", self.token(), "--name", name, "--state-dir",
                        self.state(name), "--engine-dir", engine_dir or self.engine_dir(), "--threads", "1", *extra, *args)
-        if wait:
-            self.wait("node %s" % name, lambda: self.node(name)["state"] == "ready" or self._must_live(p), 20)
+        if wait:  # its engine counts when it has said its version
+            self.wait("node %s" % name, lambda: self._must_live(p) and self.usable(name, engine_dir is None), 20)
         return p
+
+    def usable(self, name, engine=True):
+        n = self.node(name)
+        return n["state"] == "ready" and (n["engine"] or not engine)
 
     # ---- calls ----
 
