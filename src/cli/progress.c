@@ -210,7 +210,15 @@ static enum verdict judge(struct watch *w, const json_t *d, int *status)
             return *status = cli_fail(w->p->cli, &err, hint), ENDED;
         }
     }
-    return w->p->goal == PROGRESS_READY && wanted > 0 && ready >= wanted ? REACHED : GO_ON;
+    if (w->p->goal != PROGRESS_READY)
+        return GO_ON;
+    if (wanted == 0) {
+        struct err err = {0};
+        err_fill(&err, ERR_CONFLICT, "%s is scaled to zero, it will not become ready", w->p->name);
+        mem_auto char *hint = mem_printf("stowage scale %s 1", w->p->name);
+        return *status = cli_fail(w->p->cli, &err, hint), ENDED;
+    }
+    return ready >= wanted ? REACHED : GO_ON;
 }
 
 static enum verdict look(struct watch *w, const char *path, int *status)

@@ -210,6 +210,8 @@ static void answer_whole(struct proxy *p)
     }
     struct answer a;
     answer_of_engine(p->status, buf_str(&p->held), p->model, &a);
+    if (a.param && !strstr(p->path, "/chat/"))
+        a.param = strstr(p->path, "/embeddings") ? "input" : "prompt";
     refuse(p, &a);
 }
 
@@ -309,7 +311,7 @@ static void on_dialled(void *arg, int fd, const struct err *err)
 static void nothing_left(struct proxy *p)
 {
     const struct api_route *m = routes_model(p->pool->routes, p->model);
-    struct answer a = {.status = 502, .code = "upstream_failed"};
+    struct answer a = {.status = 502, .code = "upstream_failed", .retry_s = 1};
     if (p->n_tried)
         str_copyf(a.message, sizeof a.message,
                   "All %zu replicas of '%s' that were ready failed to answer", p->n_tried,
