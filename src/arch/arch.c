@@ -43,9 +43,13 @@ static void warn(struct ctx *c, const char *fmt, ...)
     va_end(ap);
 }
 
+/* "ARCH.name"; asked several times per block, so without printf. */
 static const char *arch_key(const struct ctx *c, const char *name, char key[128])
 {
-    str_copyf(key, 128, "%s.%s", c->f->arch, name);
+    size_t n = strlen(c->f->arch), m = strlen(name); /* below 32 and 64 */
+    memcpy(key, c->f->arch, n);
+    key[n] = '.';
+    memcpy(key + n + 1, name, m + 1);
     return key;
 }
 

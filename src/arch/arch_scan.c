@@ -7,13 +7,20 @@
 #include <stddef.h>
 #include <string.h>
 
+static bool starts(const char *s, const char *prefix)
+{
+    while (*prefix && *s == *prefix)
+        s++, prefix++;
+    return *prefix == '\0';
+}
+
 /* The block number of "blk.N.rest" (also enc.blk and dec.blk, whose block N runs on one device);
  * *rest is set. -1: outside blocks, -2: a number that is none. */
 static int64_t block_of(const char *name, const char **rest)
 {
-    if (strncmp(name, "enc.", 4) == 0 || strncmp(name, "dec.", 4) == 0)
+    if ((name[0] == 'e' && starts(name, "enc.")) || (name[0] == 'd' && starts(name, "dec.")))
         name += 4;
-    if (strncmp(name, "blk.", 4) != 0)
+    if (name[0] != 'b' || !starts(name, "blk."))
         return -1;
     const char *p = name + 4;
     int64_t n = 0;
@@ -38,12 +45,12 @@ static uint64_t padded(const struct gguf_tensor *t)
 /* A dimension of a known tensor that is kept. */
 struct shape_fact {
     const char *name;
-    uint16_t dim;
+    uint16_t len, dim;
     uint16_t field; /* offset of a uint64_t in struct arch_block */
 };
 #define FACT(tensor, d, member)                                                                    \
     {                                                                                              \
-        tensor, d, offsetof(struct arch_block, member)                                             \
+        tensor, sizeof(tensor) - 1, d, offsetof(struct arch_block, member)                         \
     }
 static const struct shape_fact FACTS[] = {
     FACT("attn_k.weight", 1, k_width),
@@ -70,20 +77,19 @@ static void scan_block(struct arch_block *b, const char *rest, const struct gguf
     uint64_t bytes = padded(t);
     b->used = true;
     b->bytes = num_add_sat(b->bytes, bytes);
-    if (strncmp(rest, "attn_", 5) == 0)
+    if (starts(rest, "attn_"))
         b->attention = true;
-    else if (strncmp(rest, "ssm_", 4) == 0)
+    else if (starts(rest, "ffn_"))
+        b->expert_bytes = num_add_sat(b->expert_bytes, strstr(rest, "_exps") ? bytes : 0);
+    else if (starts(rest, "ssm_") || starts(rest, "shortconv."))
         b->recurrent = true;
-    else if (strncmp(rest, "shortconv.", 10) == 0)
-        b->recurrent = true;
-    else if (strncmp(rest, "time_mix_", 9) == 0)
+    else if (starts(rest, "time_mix_"))
         b->recurrent = b->rwkv = true;
-    else if (strncmp(rest, "nextn.", 6) == 0)
+    else if (starts(rest, "nextn."))
         b->mtp = true;
-    else if (strstr(rest, "_exps"))
-        b->expert_bytes = num_add_sat(b->expert_bytes, bytes);
+    size_t len = strlen(rest);
     for (size_t i = 0; i < ARRAY_LEN(FACTS); i++)
-        if (FACTS[i].name[0] == rest[0] && strcmp(FACTS[i].name, rest) == 0)
+        if (FACTS[i].len == len && memcmp(FACTS[i].name, rest, len) == 0)
             *(uint64_t *)((char *)b + FACTS[i].field) = t->ne[FACTS[i].dim];
 }
 

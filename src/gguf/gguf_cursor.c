@@ -24,6 +24,7 @@ int cursor_fail(struct cursor *c, uint64_t at, enum err_code code, const char *f
     if (c->failed)
         return -1;
     c->failed = true;
+    c->have = 0; /* nothing is read any more */
     va_list ap;
     va_start(ap, fmt);
     err_vfill(&c->err, code, fmt, ap);
@@ -38,12 +39,9 @@ uint64_t cursor_left(const struct cursor *c)
     return c->failed ? 0 : c->end - c->pos;
 }
 
-bool cursor_need(struct cursor *c, uint64_t n)
+/* Says why n more bytes cannot be had, unless something was said before. */
+void cursor_short(struct cursor *c, uint64_t n)
 {
-    if (c->failed)
-        return false;
-    if (n <= c->end - c->pos)
-        return true;
     if (c->end < c->src->size)
         cursor_fail(c, c->pos, ERR_LIMIT,
                     "the header is longer than %d MiB (GGUF_MAX_HEADER): %llu more bytes claimed",
@@ -52,7 +50,6 @@ bool cursor_need(struct cursor *c, uint64_t n)
         cursor_fail(c, c->pos, ERR_CORRUPT,
                     "the file is cut short: %llu more bytes claimed, %llu left",
                     (unsigned long long)n, (unsigned long long)(c->end - c->pos));
-    return false;
 }
 
 /* Reads exactly n bytes at the cursor's position; bounds were checked. */
@@ -73,11 +70,8 @@ static bool read_exact(struct cursor *c, void *dst, size_t n)
 
 void cursor_bytes(struct cursor *c, void *dst, size_t n)
 {
-    if (!cursor_need(c, n)) {
-        memset(dst, 0, n);
-        return;
-    }
-    if (c->pos < c->base || c->pos - c->base > c->have || c->have - (c->pos - c->base) < n) {
+    const unsigned char *p = cursor_need(c, n) ? cursor_peek(c, n) : NULL;
+    if (!p && !c->failed) {
         if (n > CURSOR_WINDOW) { /* long strings go straight to their place */
             if (!read_exact(c, dst, n))
                 memset(dst, 0, n);
@@ -87,44 +81,19 @@ void cursor_bytes(struct cursor *c, void *dst, size_t n)
         uint64_t want = c->end - c->pos < CURSOR_WINDOW ? c->end - c->pos : CURSOR_WINDOW;
         c->base = c->pos;
         c->have = read_exact(c, c->window, (size_t)want) ? (size_t)want : 0;
-        if (!c->have) {
-            memset(dst, 0, n);
-            return;
-        }
+        p = cursor_peek(c, n);
     }
-    memcpy(dst, c->window + (c->pos - c->base), n);
+    if (c->failed || !p) {
+        memset(dst, 0, n);
+        return;
+    }
+    memcpy(dst, p, n);
     c->pos += n;
-}
-
-void cursor_skip(struct cursor *c, uint64_t n)
-{
-    if (cursor_need(c, n))
-        c->pos += n;
 }
 
 uint64_t gguf_le(const unsigned char *p, unsigned n)
 {
     uint64_t v = 0;
-    for (unsigned i = n; i-- > 0;)
-        v = v << 8 | p[i];
-    return v;
-}
-
-uint32_t cursor_u32(struct cursor *c)
-{
-    unsigned char b[4];
-    cursor_bytes(c, b, sizeof b);
-    return (uint32_t)gguf_le(b, sizeof b);
-}
-
-uint64_t cursor_u64(struct cursor *c)
-{
-    unsigned char b[8];
-    cursor_bytes(c, b, sizeof b);
-    return gguf_le(b, sizeof b);
-}
-
-uint64_t cursor_count(struct cursor *c)
-{
-    return c->short_counts ? cursor_u32(c) : cursor_u64(c);
+    memcpy(&v, p, n); /* n is at most 8 */
+    return le64toh(v);
 }

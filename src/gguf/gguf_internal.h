@@ -5,9 +5,12 @@
 #include "base/err.h"
 #include "gguf/gguf.h"
 
+#include <endian.h>
+#include <string.h>
+
 /* ---- The checked cursor: the only place where foreign bytes are read. The first fault sticks;
  * later reads give zeros, so callers may check once per step. */
-enum { CURSOR_WINDOW = 128 << 10 };
+enum { CURSOR_WINDOW = 32 << 10 };
 
 struct cursor {
     const struct gguf_source *src;
@@ -28,12 +31,61 @@ int cursor_fail(struct cursor *c, uint64_t at, enum err_code code, const char *f
     __attribute__((format(printf, 4, 5)));
 uint64_t cursor_left(const struct cursor *c);
 /* True when n more bytes exist; else the fault is recorded. */
-bool cursor_need(struct cursor *c, uint64_t n);
+void cursor_short(struct cursor *c, uint64_t n);
+static inline bool cursor_need(struct cursor *c, uint64_t n)
+{
+    if (!c->failed && n <= c->end - c->pos)
+        return true;
+    cursor_short(c, n);
+    return false;
+}
 void cursor_bytes(struct cursor *c, void *dst, size_t n);
-void cursor_skip(struct cursor *c, uint64_t n);
-uint32_t cursor_u32(struct cursor *c);
-uint64_t cursor_u64(struct cursor *c);
-uint64_t cursor_count(struct cursor *c); /* 32 or 64 bits, by version */
+
+/* The next n bytes when the window holds them all, else NULL. A window never passes `end`, and is
+ * emptied by the first fault, so this is the bounds check for what is read from it. */
+static inline const unsigned char *cursor_peek(const struct cursor *c, size_t n)
+{
+    uint64_t at = c->pos - c->base; /* pos is never before base */
+    return at <= c->have && n <= c->have - at ? c->window + at : NULL;
+}
+
+static inline uint32_t cursor_u32(struct cursor *c)
+{
+    uint32_t v;
+    const unsigned char *p = cursor_peek(c, sizeof v);
+    if (p) {
+        memcpy(&v, p, sizeof v);
+        c->pos += sizeof v;
+    } else {
+        cursor_bytes(c, &v, sizeof v);
+    }
+    return le32toh(v);
+}
+
+static inline uint64_t cursor_u64(struct cursor *c)
+{
+    uint64_t v;
+    const unsigned char *p = cursor_peek(c, sizeof v);
+    if (p) {
+        memcpy(&v, p, sizeof v);
+        c->pos += sizeof v;
+    } else {
+        cursor_bytes(c, &v, sizeof v);
+    }
+    return le64toh(v);
+}
+
+/* 32 or 64 bits, by version. */
+static inline uint64_t cursor_count(struct cursor *c)
+{
+    return c->short_counts ? cursor_u32(c) : cursor_u64(c);
+}
+
+static inline void cursor_skip(struct cursor *c, uint64_t n)
+{
+    if (cursor_need(c, n))
+        c->pos += n;
+}
 
 /* ---- Names by hash. Rows of a table whose first member is `const char *name`. The hash is keyed
  * with the address of its own slots, which a file cannot know, so that names cannot be chosen to

@@ -304,7 +304,7 @@ static int read_tensor(struct cursor *c, struct gguf *g, struct gguf_tensor *t)
         return -1;
     at = c->pos;
     t->offset = cursor_u64(c);
-    if (!c->failed && t->offset % g->align)
+    if (!c->failed && (t->offset & (g->align - 1))) /* a power of two */
         return cursor_fail(c, at, ERR_CORRUPT, "offset %llu is no multiple of the alignment %llu",
                            (ull)t->offset, (ull)g->align);
     uint64_t end;
@@ -416,7 +416,7 @@ static void check_layout(struct cursor *c, struct gguf *g)
     char shown[72];
     for (uint32_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
-        uint64_t padded = t->bytes + (g->align - t->bytes % g->align) % g->align;
+        uint64_t padded = t->bytes + (-t->bytes & (g->align - 1));
         uint64_t end = t->offset + t->bytes; /* both checked against GGUF_MAX_DATA */
         if (__builtin_add_overflow(g->tensor_bytes, padded, &g->tensor_bytes) ||
             g->tensor_bytes > GGUF_MAX_DATA) {
