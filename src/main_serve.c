@@ -329,6 +329,7 @@ int main_serve(int argc, char **argv)
 struct lone_worker {
     struct worker_run run;
     bool stopping;
+    struct err refused; /* the server will never take us */
     const char *join, *token, *token_file, *state_dir;
 };
 
@@ -342,6 +343,13 @@ static void on_worker_signal(void *arg, int signo)
     w->stopping = true;
     log_line(LOG_INFO, "stopping signal=%d", signo);
     worker_stop_now(&w->run);
+}
+
+static void on_refused(void *arg, const struct err *why)
+{
+    struct lone_worker *w = arg;
+    w->refused = *why;
+    loop_stop(w->run.loop);
 }
 
 /* --token, --token-file, STOWAGE_TOKEN, or none: a node that has joined before needs none. */
@@ -374,10 +382,14 @@ static int worker_run_alone(struct lone_worker *w, const struct worker_flags *f,
     w->run.opts.loop = w->run.loop;
     w->run.opts.server_url = w->join;
     w->run.opts.token = token;
+    w->run.opts.on_refused = on_refused;
+    w->run.opts.arg = w;
     w->run.worker = worker_new(&w->run.opts, err);
-    if (!w->run.worker)
+    if (!w->run.worker || loop_run(w->run.loop, err))
         return -1;
-    return loop_run(w->run.loop, err);
+    if (w->refused.code != ERR_NONE)
+        return err_set(err, w->refused.code, "%s", w->refused.msg);
+    return 0;
 }
 
 int main_worker(int argc, char **argv)

@@ -32,6 +32,8 @@ struct worker {
     char name[CLUSTER_NAME], addr[CLUSTER_ADDR];
     uint32_t threads;
     const char *const *engine_env;
+    void (*on_refused)(void *arg, const struct err *why);
+    void *refused_arg;
     struct identity identity;
     struct inventory *inventory;
     struct installed *engine;
@@ -91,12 +93,26 @@ static json_t *node_document(struct worker *w)
 
 /* ---- joining ---- */
 
+/* Trying again would not help: someone has to bring a token. */
+static void refused(struct worker *w, const char *what)
+{
+    struct err err = {0};
+    err_fill(&err, ERR_AUTH, "%s; make one on the server: stowage token create", what);
+    complain(w, "join.refused", &err, "restart with --token");
+    if (w->on_refused)
+        w->on_refused(w->refused_arg, &err);
+}
+
 static void on_joined(void *arg, const json_t *doc, const struct err *err)
 {
     struct worker *w = arg;
     struct identity got = {0};
     struct err why = {0};
     w->call = NULL;
+    if (err && err->code == ERR_AUTH) {
+        refused(w, "the join token is not valid: wrong, used up or expired");
+        return;
+    }
     if (err || JSON_COPY(doc, "node_id", true, got.id, &why) ||
         JSON_COPY(doc, "key", true, got.key, &why) || identity_save(&got, w->state_dir, &why)) {
         complain(w, "join.failed", err ? err : &why, "tried again every 3 s");
@@ -113,8 +129,7 @@ static void join(struct worker *w)
 {
     struct err err = {0};
     if (!w->token) {
-        err_fill(&err, ERR_AUTH, "this node has not joined yet and has no join token");
-        complain(w, "join.impossible", &err, "restart with --token (stowage token create)");
+        refused(w, "this node has not joined yet and was given no join token");
         return;
     }
     if (!w->joiner)
@@ -350,6 +365,8 @@ struct worker *worker_new(const struct worker_opts *o, struct err *err)
     w->listen = mem_strdup(o->tunnel_listen);
     w->advertise = mem_strdup(o->advertise);
     w->engine_env = o->engine_env;
+    w->on_refused = o->on_refused;
+    w->refused_arg = o->arg;
     w->threads = o->threads ? o->threads : default_threads();
     name_node(w, o->name);
     if (prepare(w, o, err) < 0) {

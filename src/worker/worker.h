@@ -21,6 +21,10 @@ struct worker_opts {
     uint64_t ram_limit;     /* 0: what /proc says; else RAM the scheduler may use here */
     const char *const *engine_env; /* NAME=VALUE, NULL-terminated or NULL */
     uint32_t threads;              /* 0: number of CPUs, at most 8 */
+    /* Optional: the server will never take us (token refused, or none given). Nothing more happens
+     * then until the worker is freed; not called from worker_new. */
+    void (*on_refused)(void *arg, const struct err *why);
+    void *arg;
 };
 struct worker *worker_new(const struct worker_opts *o, struct err *err);
 /* Stops all engines (SIGTERM, then SIGKILL), then calls fn once. */

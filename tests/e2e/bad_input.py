@@ -40,7 +40,7 @@ def files(rig, good):
         ("a missing file", os.path.join(rig.dir, "nowhere.gguf"), ["nowhere.gguf"]),
         ("an empty file", write(rig, "empty.gguf", b""), ["empty.gguf"]),
         ("a folder", rig.dir, [os.path.basename(rig.dir)]),
-        ("a text file", write(rig, "notes.gguf", b"# notes\nThis is no model.\n" * 100), ["notes.gguf", "magic"]),
+        ("a text file", write(rig, "notes.gguf", b"# notes\nThis is no model.\n" * 100), ["notes.gguf", "no GGUF"]),
         ("a file cut in its header", write(rig, "cut-header.gguf", data[:9000]), ["cut-header.gguf"]),
         ("a file cut in its data", write(rig, "cut-data.gguf", data[:-100000]), ["cut-data.gguf"]),
         ("a version to come", write(rig, "version.gguf", header[:4] + struct.pack("<I", 77) + data[8:]), ["version", "77"]),
