@@ -174,6 +174,8 @@ static bool is_loopback(const char *addr)
 
 static int check_listen(const struct serve *s, struct err *err)
 {
+    if (!strrchr(s->listen, ':'))
+        return err_set(err, ERR_USAGE, "--listen '%.60s' is not HOST:PORT", s->listen);
     if (is_loopback(s->listen) || s->insecure)
         return 0;
     return err_set(
@@ -214,12 +216,15 @@ static int start_edge(struct serve *s, struct err *err)
     return s->gateway ? 0 : -1;
 }
 
-static int start_embedded(struct serve *s, const struct worker_flags *f, struct err *err)
+static int embedded_opts(struct serve *s, const struct worker_flags *f, struct err *err)
+{
+    const char *tunnel = is_loopback(s->listen) ? "127.0.0.1:" TUNNEL_PORT : "0.0.0.0:" TUNNEL_PORT;
+    return make_worker_opts(f, s->state, tunnel, &s->embedded.opts, err);
+}
+
+static int start_embedded(struct serve *s, struct err *err)
 {
     struct worker_run *w = &s->embedded;
-    const char *tunnel = is_loopback(s->listen) ? "127.0.0.1:" TUNNEL_PORT : "0.0.0.0:" TUNNEL_PORT;
-    if (make_worker_opts(f, s->state, tunnel, &w->opts, err))
-        return -1;
     char token[96];
     server_local_token(s->server, token);
     w->owner = s->loop;
@@ -280,13 +285,15 @@ static void serve_done(struct serve *s)
 
 static int serve_run(struct serve *s, const struct worker_flags *f, struct err *err)
 {
-    if (check_listen(s, err))
+    if (check_listen(s, err) || embedded_opts(s, f, err))
         return -1;
     s->loop = loop_new(err);
     if (!s->loop || loop_signals(s->loop, on_signal, s, err) || start_edge(s, err))
         return -1;
-    if (!s->no_worker && start_embedded(s, f, err))
+    if (!s->no_worker && start_embedded(s, err)) {
+        err_wrap(err, "worker of this machine");
         return -1;
+    }
     announce(s);
     int rc = write_ready(s, err);
     if (rc == 0)
