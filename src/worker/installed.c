@@ -51,19 +51,18 @@ static bool try_dir(const char *dir, struct installed_info *out)
     return true;
 }
 
-/* The newest of the versions side by side. */
-static bool try_versions(const char *engine_dir, struct installed_info *out)
+/* The newest of the engines side by side, when none is marked as the current one. */
+static bool try_each(const char *engine_dir, struct installed_info *out)
 {
-    char base[1024], path[1400];
+    char path[1400];
     struct timespec newest = {0};
-    if (!str_copyf(base, sizeof base, "%s/llama.cpp", engine_dir))
-        return false;
-    DIR *d = opendir(base);
+    DIR *d = opendir(engine_dir);
     for (struct dirent *e; d && (e = readdir(d));) {
         struct stat st;
         struct installed_info one = {0};
-        if (e->d_name[0] == '.' || !str_copyf(path, sizeof path, "%s/%s/bin", base, e->d_name) ||
-            stat(path, &st) != 0 || strlen(path) >= sizeof one.bin_dir || !try_dir(path, &one))
+        if (e->d_name[0] == '.' ||
+            !str_copyf(path, sizeof path, "%s/%s/bin", engine_dir, e->d_name) ||
+            strlen(path) >= sizeof one.bin_dir || stat(path, &st) != 0 || !try_dir(path, &one))
             continue;
         bool newer = st.st_mtim.tv_sec > newest.tv_sec ||
                      (st.st_mtim.tv_sec == newest.tv_sec && st.st_mtim.tv_nsec > newest.tv_nsec);
@@ -79,14 +78,14 @@ static bool try_versions(const char *engine_dir, struct installed_info *out)
 
 bool installed_find(const char *engine_dir, struct installed_info *out)
 {
-    static const char *const PLACES[] = {"", "/bin", "/current/bin", "/llama.cpp/current/bin"};
+    static const char *const PLACES[] = {"", "/bin", "/current/bin"};
     *out = (struct installed_info){0};
     for (size_t i = 0; i < ARRAY_LEN(PLACES); i++) {
         char dir[1024];
         if (str_copyf(dir, sizeof dir, "%s%s", engine_dir, PLACES[i]) && try_dir(dir, out))
             return true;
     }
-    if (try_versions(engine_dir, out))
+    if (try_each(engine_dir, out))
         return true;
     str_copyf(out->reason, sizeof out->reason,
               "no llama-server below %.100s; run: stowage engine install llama.cpp", engine_dir);

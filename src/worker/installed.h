@@ -1,9 +1,9 @@
 /* The engine installed on this node: where it is, its version and which GPUs it can use, found by
  * asking it. I/O; the worker's loop.
  *
- * Looked for in the engine folder itself, in its bin/, then in llama.cpp/current/bin and in the
- * newest llama.cpp/VERSION/bin. Looked for again every INSTALLED_RETRY_MS while there is none, so
- * that an engine installed later is found without a restart. */
+ * Looked for in the engine folder itself, in its bin/, then in current/bin and in the newest
+ * NAME/bin, as `stowage engine install` lays them out. Looked for again every INSTALLED_RETRY_MS
+ * while there is none, so that an engine installed later is found without a restart. */
 #ifndef WORKER_INSTALLED_H
 #define WORKER_INSTALLED_H
 

@@ -167,16 +167,6 @@ uint32_t inventory_match(struct cluster_node *node, const struct installed_info 
     return n - kept;
 }
 
-static void subtract_use(struct cluster_node *node, const struct inventory_use *use, uint32_t n_use)
-{
-    for (uint32_t i = 0; i < node->n_devices; i++)
-        for (uint32_t k = 0; k < n_use; k++) {
-            struct cluster_device *d = &node->devices[i];
-            if (d->backend == BACKEND_FAKE && strcmp(d->uuid, use[k].uuid) == 0)
-                d->free_bytes -= use[k].bytes < d->free_bytes ? use[k].bytes : d->free_bytes;
-        }
-}
-
 static void apply_ram_limit(uint64_t limit, uint64_t engine_rss, struct cluster_node *node)
 {
     if (limit == 0 || limit >= node->ram_bytes)
@@ -187,8 +177,7 @@ static void apply_ram_limit(uint64_t limit, uint64_t engine_rss, struct cluster_
         node->ram_free_bytes = left;
 }
 
-int inventory_read(struct inventory *i, const struct installed_info *engine,
-                   const struct inventory_use *use, uint32_t n_use, uint64_t engine_rss,
+int inventory_read(struct inventory *i, const struct installed_info *engine, uint64_t engine_rss,
                    struct cluster_node *node, struct err *err)
 {
     if (host_read(node, err) < 0 || read_devices(i, node, err) < 0)
@@ -201,7 +190,6 @@ int inventory_read(struct inventory *i, const struct installed_info *engine,
                  "them\"",
                  dropped, engine->label);
     i->last_dropped = dropped;
-    subtract_use(node, use, n_use);
     STR_COPY(node->version, STOWAGE_VERSION);
     STR_COPY(node->engine, engine->found ? engine->label : "");
     return 0;

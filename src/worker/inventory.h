@@ -3,14 +3,8 @@
 #ifndef WORKER_INVENTORY_H
 #define WORKER_INVENTORY_H
 
-#include "cluster/deployment.h"
+#include "cluster/cluster.h"
 #include "worker/installed.h"
-
-/* Bytes that our engines hold on a device whose driver cannot see them (fake ones). */
-struct inventory_use {
-    char uuid[CLUSTER_NAME];
-    uint64_t bytes;
-};
 
 struct inventory;
 /* `devices`: "auto" or "fake:FILE". ERR_INVALID names a bad word or a bad file. */
@@ -18,8 +12,7 @@ struct inventory *inventory_new(const char *devices, uint64_t ram_limit, struct 
 void inventory_free(struct inventory *i);
 /* Fills node->name-independent facts and readings; devices that the engine cannot use are left out
  * (logged once). `engine_rss` is the RAM our engines hold, counted against the limit. */
-int inventory_read(struct inventory *i, const struct installed_info *engine,
-                   const struct inventory_use *use, uint32_t n_use, uint64_t engine_rss,
+int inventory_read(struct inventory *i, const struct installed_info *engine, uint64_t engine_rss,
                    struct cluster_node *node, struct err *err);
 /* How the engine reaches the GPUs that were detected: keeps back end and index right, drops what it
  * cannot use. Returns how many were dropped. Pure. */

@@ -651,16 +651,7 @@ bool member_port(const struct member *m, enum tunnel_service service, uint16_t *
     return true;
 }
 
-void member_use(const struct member *m, uint64_t *rss, struct inventory_use *use, uint32_t max,
-                uint32_t *n)
+uint64_t member_rss(const struct member *m)
 {
-    *rss = num_add_sat(*rss, m->rss);
-    const struct assignment *a = &m->task.assignment;
-    for (uint32_t i = 0; m->rpc && i < a->n_parts; i++) {
-        const struct assignment_part *p = &a->parts[i];
-        if (p->backend != BACKEND_FAKE || strcmp(p->node_id, m->env.node_id) != 0 || *n >= max)
-            continue;
-        STR_COPY(use[*n].uuid, p->uuid);
-        use[(*n)++].bytes = assignment_part_bytes(p);
-    }
+    return m->rss;
 }

@@ -10,7 +10,6 @@
 #include "net/tunnel.h"
 #include "os/loop.h"
 #include "worker/installed.h"
-#include "worker/inventory.h"
 
 struct member;
 
@@ -45,8 +44,7 @@ const struct api_task *member_task(const struct member *m);
 void member_report(const struct member *m, struct api_report *out);
 /* For the tunnel listener: the port of a service that runs. */
 bool member_port(const struct member *m, enum tunnel_service service, uint16_t *port);
-/* Adds what this member's engines hold: RAM, and bytes of fake devices (up to max entries). */
-void member_use(const struct member *m, uint64_t *rss, struct inventory_use *use, uint32_t max,
-                uint32_t *n);
+/* RAM that its engines hold, as of the last look. */
+uint64_t member_rss(const struct member *m);
 
 #endif

@@ -2,6 +2,7 @@
 #include "worker/tasks.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "os/file.h"
 #include "worker/logfile.h"
@@ -328,13 +329,12 @@ bool tasks_lookup(const struct tasks *t, const char *replica, uint32_t generatio
            str_copy(secret, TUNNEL_SECRET_HEX + 1, member_task(s->member)->secret);
 }
 
-void tasks_use(const struct tasks *t, uint64_t *rss, struct inventory_use *use, uint32_t max,
-               uint32_t *n)
+uint64_t tasks_rss(const struct tasks *t)
 {
-    *rss = 0;
-    *n = 0;
+    uint64_t sum = 0;
     for (size_t i = 0; i < t->n_slots; i++)
-        member_use(t->slots[i]->member, rss, use, max, n);
+        sum = num_add_sat(sum, member_rss(t->slots[i]->member));
+    return sum;
 }
 
 void tasks_on_gone(struct tasks *t, void (*fn)(void *arg, const char *replica), void *arg)

@@ -25,8 +25,7 @@ void tasks_stop(struct tasks *t, const struct err *why, void (*fn)(void *arg), v
 /* For the tunnel listener. */
 bool tasks_lookup(const struct tasks *t, const char *replica, uint32_t generation,
                   enum tunnel_service service, char secret[TUNNEL_SECRET_HEX + 1], uint16_t *port);
-void tasks_use(const struct tasks *t, uint64_t *rss, struct inventory_use *use, uint32_t max,
-               uint32_t *n);
+uint64_t tasks_rss(const struct tasks *t); /* RAM that our engines hold */
 /* Called with the replica's id when a member is gone: its tunnels can be dropped. */
 void tasks_on_gone(struct tasks *t, void (*fn)(void *arg, const char *replica), void *arg);
 

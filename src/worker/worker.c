@@ -22,7 +22,6 @@ enum {
     HEARTBEAT_MS = 2000,
     ANSWER_MS = 5000,
     JOIN_RETRY_MS = 3000,
-    USE_MAX = CLUSTER_MAX_NODE_DEVICES,
     MAX_THREADS = 8, /* more rarely helps one engine and starves its neighbours */
 };
 
@@ -69,17 +68,13 @@ static void complain(struct worker *w, const char *event, const struct err *err,
 
 static json_t *node_document(struct worker *w)
 {
-    struct inventory_use *use = mem_calloc(USE_MAX, sizeof *use);
     struct cluster_node node = {0};
     struct err err = {0};
-    uint32_t n_use = 0;
-    uint64_t rss = 0;
+    uint64_t rss = w->tasks ? tasks_rss(w->tasks) : 0;
     STR_COPY(node.id, w->identity.id);
     STR_COPY(node.name, w->name);
     STR_COPY(node.addr, w->addr);
-    if (w->tasks)
-        tasks_use(w->tasks, &rss, use, USE_MAX, &n_use);
-    if (inventory_read(w->inventory, installed_get(w->engine), use, n_use, rss, &node, &err) < 0 &&
+    if (inventory_read(w->inventory, installed_get(w->engine), rss, &node, &err) < 0 &&
         !w->reported_gpu_error) {
         w->reported_gpu_error = true;
         log_line(LOG_WARN, "inventory.incomplete reason=\"%s\" next=\"asked again in 2 s\"",
@@ -87,7 +82,6 @@ static json_t *node_document(struct worker *w)
     }
     json_t *doc = node_to_json(&node);
     node_done(&node);
-    free(use);
     return doc;
 }
 
