@@ -257,8 +257,11 @@ static struct tunnel_listener *listen_as(struct worker *w, const char *id, struc
 static void on_engine(void *arg)
 {
     struct worker *w = arg;
-    if (w->tasks)
-        tasks_kick(w->tasks);
+    if (!w->tasks)
+        return;
+    tasks_kick(w->tasks);
+    if (!w->stopping)
+        again(w, 0, heartbeat); /* the server waits for it too */
 }
 
 static int open_link(struct worker *w, struct err *err)
