@@ -246,7 +246,7 @@ static void pass_init(const struct server *s, struct pass *p)
                        .have = mem_calloc(nr, sizeof *p->have),
                        .members = mem_calloc(nr, sizeof *p->members)};
     p->in.now_ms = loop_now_ms(s->loop);
-    p->in.drain_ms = SERVER_DRAIN_MS;
+    p->in.drain_ms = s->drain_ms;
     for (size_t i = 0; map_next(s->deployments, &i, NULL, &value);) {
         struct deployment *d = value;
         p->deployments[p->in.n_deployments] = d;

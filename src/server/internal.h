@@ -19,8 +19,9 @@ enum {
     SERVER_LOST_AFTER_MS = 10000, /* of silence */
     SERVER_DRAIN_MS = 5000,       /* from routes dropped to engines stopped */
     SERVER_SWEEP_MS = 5000,       /* the scheduler's safety net */
-    SERVER_STABLE_MS = 60000,     /* a replica that was ready so long starts its back-off anew */
-    SERVER_MAX_BODY = 1 << 20,    /* of a request to the API; inventories of 1024 devices fit */
+    SERVER_TICK_MS = 1000,
+    SERVER_STABLE_MS = 60000,  /* a replica that was ready so long starts its back-off anew */
+    SERVER_MAX_BODY = 1 << 20, /* of a request to the API; inventories of 1024 devices fit */
     SERVER_MAX_WATCH_BYTES = 64 << 20, /* unsent bytes after which a slow reader is cut off */
     SERVER_HEARTBEAT_MS = 15000,       /* comments on quiet streams */
 };
@@ -120,10 +121,13 @@ struct server {
     struct map *replicas;    /* by id */
     struct log_stream *logs;
     struct loop_timer *tick, *pump;
+    int64_t lost_after_ms, drain_ms, tick_every_ms; /* as named above; tests shorten them */
     int64_t tick_ms, pump_ms; /* when the last tick ran; when the pump is due */
     bool frozen;              /* the mass-staleness brake holds */
     bool broken;              /* memory must be read from the store again */
 };
+
+void server_start_ticks(struct server *s); /* (again) with tick_every_ms */
 
 /* ---- transactions (ops.c) ---- */
 struct ops {
@@ -195,7 +199,8 @@ json_t *view_snapshot(const struct server *s);
 /* ---- nodes.c ---- */
 int node_join(struct server *s, const json_t *doc, const char *peer, struct node **out,
               struct ops *ops, struct err *err);
-int node_inventory(struct server *s, struct node *n, const json_t *doc, struct err *err);
+int node_inventory(struct server *s, struct node *n, const json_t *doc, const char *peer,
+                   struct err *err);
 int node_set_drained(struct server *s, struct node *n, bool drained, const char *reason,
                      struct err *err);
 int node_forget(struct server *s, struct node *n, struct err *err);

@@ -16,6 +16,7 @@
 enum {
     BRAKE_MIN = 3,
     BRAKE_PERCENT = 30,
+    BRAKE_WINDOW_MS = 60000,
     LAG_MS = 1000,          /* a tick later than this counts as our own pause */
     SAVE_GROWTH = 16 << 20, /* memory that must come free before refused replicas are tried again */
 };
@@ -72,7 +73,7 @@ static int take_name(struct server *s, const char *name, struct err *err)
         return err_set(err, ERR_CONFLICT,
                        "a node named '%s' is alive; give this one another name, or wait %d s after "
                        "the other ended",
-                       name, SERVER_LOST_AFTER_MS / 1000);
+                       name, (int)(s->lost_after_ms / 1000));
     return node_forget(s, old, err);
 }
 
@@ -136,11 +137,13 @@ static int save(struct server *s, struct node *n, struct err *err)
     return ops_commit(s, &o, &n->revision, err);
 }
 
-int node_inventory(struct server *s, struct node *n, const json_t *doc, struct err *err)
+int node_inventory(struct server *s, struct node *n, const json_t *doc, const char *peer,
+                   struct err *err)
 {
     struct cluster_node info = {0};
     if (read_node(&info, doc, err))
         return -1;
+    complete_addr(&info, peer);
     STR_COPY(info.id, n->info.id);
     STR_COPY(info.name, n->info.name); /* set at join; a later change is not taken over */
     bool back = n->lost || !n->reported;
@@ -195,7 +198,7 @@ int node_forget(struct server *s, struct node *n, struct err *err)
     if (!n->lost)
         return err_set(err, ERR_CONFLICT,
                        "node '%s' is not lost: stop its worker and wait %d s, or drain it",
-                       n->info.name, SERVER_LOST_AFTER_MS / 1000);
+                       n->info.name, (int)(s->lost_after_ms / 1000));
     ops_delete(&o, "node", id);
     if (k) {
         STR_COPY(key_id, k->id);
@@ -210,32 +213,47 @@ int node_forget(struct server *s, struct node *n, struct err *err)
     return 0;
 }
 
-void nodes_tick(struct server *s, int64_t lag_ms)
+/* Silent for long enough to be suspected, or lost a short while ago. */
+static bool suspected(const struct server *s, const struct node *n, int64_t now)
 {
-    int64_t now = loop_now_ms(s->loop);
+    int64_t silence = now - n->seen_ms;
+    return n->lost ? silence < s->lost_after_ms + BRAKE_WINDOW_MS : silence >= s->lost_after_ms / 2;
+}
+
+static bool brake(struct server *s, int64_t now, int64_t lag_ms)
+{
     size_t silent = 0, known = 0;
     void *value;
     for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);) {
         struct node *n = value;
-        if (n->lost)
-            continue;
-        if (lag_ms > LAG_MS)
+        if (lag_ms > LAG_MS && !n->lost)
             n->seen_ms += lag_ms; /* we were away, not they */
-        known++;
-        silent += now - n->seen_ms >= SERVER_LOST_AFTER_MS;
+        bool is_suspected = suspected(s, n, now);
+        known += !n->lost || is_suspected;
+        silent += is_suspected;
     }
-    bool frozen = silent >= BRAKE_MIN && silent * 100 > known * BRAKE_PERCENT;
-    if (frozen != s->frozen)
-        log_line(LOG_WARN, "%s silent=%zu nodes=%zu",
-                 frozen ? "eviction_brake_on" : "eviction_brake_off", silent, known);
-    s->frozen = frozen;
-    for (size_t i = 0; !frozen && map_next(s->nodes, &i, NULL, &value);) {
+    bool on = silent >= BRAKE_MIN && silent * 100 > known * BRAKE_PERCENT;
+    if (on != s->frozen)
+        log_line(LOG_WARN, "eviction_brake on=%s silent=%zu nodes=%zu", on ? "yes" : "no", silent,
+                 known);
+    s->frozen = on;
+    return on;
+}
+
+void nodes_tick(struct server *s, int64_t lag_ms)
+{
+    int64_t now = loop_now_ms(s->loop);
+    void *value;
+    if (brake(s, now, lag_ms))
+        return;
+    for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);) {
         struct node *n = value;
-        if (n->lost || now - n->seen_ms < SERVER_LOST_AFTER_MS)
+        if (n->lost || now - n->seen_ms < s->lost_after_ms)
             continue;
         n->lost = true;
         log_line(LOG_WARN,
-                 "node_lost node=%s id=%s silent_ms=%lld next=\"its replicas restart elsewhere\"",
+                 "node_lost node=%s id=%s silent_ms=%lld next=\"its replicas restart "
+                 "elsewhere\"",
                  n->info.name, n->info.id, (long long)(now - n->seen_ms));
         feed_touch(s, FEED_NODE, n->info.id);
         feed_touch_routes(s);

@@ -100,12 +100,12 @@ void rest_node_inventory(const struct call *c)
         return;
     if (!n)
         err_fill(&err, ERR_NOT_FOUND, "no node '%s': join again", c->params[0]);
-    if (err.code || node_inventory(c->s, n, doc, &err)) {
+    if (err.code || node_inventory(c->s, n, doc, http_req_peer(c->req), &err)) {
         call_fail(c, &err);
         return;
     }
     json_t *o = json_object();
-    json_put_u64(o, "lost_after_ms", SERVER_LOST_AFTER_MS);
+    json_put_u64(o, "lost_after_ms", (uint64_t)c->s->lost_after_ms);
     http_reply_json(c->req, 200, o);
 }
 
@@ -116,6 +116,7 @@ void rest_nodes(const struct call *c)
     void *value;
     for (size_t i = 0; map_next(c->s->nodes, &i, NULL, &value);)
         json_array_append_new(list, node_doc(c->s, value));
+    json_put_bool(o, "eviction_brake", c->s->frozen);
     http_reply_json(c->req, 200, o);
 }
 

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <sys/file.h>
 
-enum { TICK_MS = 1000 };
-
 /* Two servers on one state would each keep its own picture of it. */
 static int lock_state(struct server *s, struct err *err)
 {
@@ -55,14 +53,21 @@ static void on_tick(void *arg)
 {
     struct server *s = arg;
     int64_t now = loop_now_ms(s->loop);
-    int64_t lag = now - s->tick_ms - TICK_MS;
+    int64_t lag = now - s->tick_ms - s->tick_every_ms;
     s->tick_ms = now;
-    s->tick = loop_timer_add(s->loop, TICK_MS, on_tick, s);
+    s->tick = loop_timer_add(s->loop, s->tick_every_ms, on_tick, s);
     if (s->broken)
         reload(s);
     nodes_tick(s, lag);
     feed_tick(s);
     logs_tick(s);
+}
+
+void server_start_ticks(struct server *s)
+{
+    loop_timer_del(s->tick);
+    s->tick_ms = loop_now_ms(s->loop);
+    s->tick = loop_timer_add(s->loop, s->tick_every_ms, on_tick, s);
 }
 
 static int start(struct server *s, const struct server_opts *o, struct err *err)
@@ -76,8 +81,7 @@ static int start(struct server *s, const struct server_opts *o, struct err *err)
     if (!(s->auth = auth_new(s, err)) || !(s->work = work_new(s->loop, err)))
         return -1;
     s->sched = sched_new(s);
-    s->tick_ms = loop_now_ms(s->loop);
-    s->tick = loop_timer_add(s->loop, TICK_MS, on_tick, s);
+    server_start_ticks(s);
     server_wake(s);
     return 0;
 }
@@ -87,6 +91,9 @@ struct server *server_new(const struct server_opts *o, struct err *err)
     struct server *s = mem_calloc(1, sizeof *s);
     s->loop = o->loop;
     s->lock_fd = -1;
+    s->lost_after_ms = SERVER_LOST_AFTER_MS;
+    s->drain_ms = SERVER_DRAIN_MS;
+    s->tick_every_ms = SERVER_TICK_MS;
     s->state_dir = mem_strdup(o->state_dir);
     s->url = mem_strdup(o->url ? o->url : "");
     if (!start(s, o, err)) {

@@ -1,0 +1,90 @@
+/* A placement for the server's tests that obeys: the spec's `gpus` are the parts, in order, each
+ * taking DOUBLE_BYTES of a device that must have them free; without `gpus` the first device that
+ * has. What the server does with plans is tested here; what makes a good plan is place/'s own
+ * matter. Linked in front of the real one. */
+#include "server/place_double.h"
+
+#include "base/mem.h"
+#include "place/place.h"
+
+#include <string.h>
+
+static bool fits(const struct cluster_node *n, const struct cluster_device *d)
+{
+    return n->state == NODE_READY && d->free_bytes >= DOUBLE_BYTES;
+}
+
+static bool wanted(const struct cluster_node *n, const struct cluster_device *d, const char *gpu)
+{
+    char name[CLUSTER_NAME + 16];
+    str_copyf(name, sizeof name, "%s:%u", n->name, d->index);
+    return !gpu || strcmp(name, gpu) == 0;
+}
+
+static void add_part(struct assignment *a, const struct cluster_node *n,
+                     const struct cluster_device *d)
+{
+    struct assignment_part *p = &a->parts[a->n_parts++];
+    STR_COPY(p->node_id, n->id);
+    STR_COPY(p->node, n->name);
+    STR_COPY(p->uuid, d->uuid);
+    p->index = d->index;
+    STR_COPY(p->device_name, d->name);
+    p->backend = d->backend;
+    p->first_layer = a->n_parts - 1;
+    p->n_layers = 1;
+    p->free_bytes = d->free_bytes;
+    p->weights_bytes = DOUBLE_BYTES;
+    if (a->n_parts > 1)
+        return;
+    STR_COPY(a->main_id, n->id);
+    STR_COPY(a->main_node, n->name);
+}
+
+static bool find_part(const struct cluster_snapshot *s, const char *gpu, struct assignment *a)
+{
+    for (uint32_t i = 0; i < s->n_nodes; i++)
+        for (uint32_t k = 0; k < s->nodes[i].n_devices; k++)
+            if (wanted(&s->nodes[i], &s->nodes[i].devices[k], gpu) &&
+                fits(&s->nodes[i], &s->nodes[i].devices[k])) {
+                add_part(a, &s->nodes[i], &s->nodes[i].devices[k]);
+                return true;
+            }
+    return false;
+}
+
+struct place_plan *place_plan(const struct cluster_snapshot *s, const struct place_demand *d,
+                              const struct place_budget *budget, struct err *err)
+{
+    struct place_plan *p = mem_calloc(1, sizeof *p);
+    uint32_t n = d->spec->gpus.n;
+    p->a.parts = mem_calloc(n + 1, sizeof *p->a.parts);
+    p->feasible = true;
+    for (uint32_t i = 0; i < (n ? n : 1) && p->feasible; i++)
+        p->feasible = find_part(s, n ? d->spec->gpus.items[i] : NULL, &p->a);
+    STR_COPY(p->a.plan_id, "p-double");
+    STR_COPY(p->a.engine, "llama.cpp");
+    STR_COPY(p->a.kv, "f16");
+    p->a.ctx = d->opts.ctx;
+    p->a.n_slots = d->opts.n_slots;
+    if (!p->feasible)
+        STR_COPY(p->summary, "no placement: no device has 1 GiB free");
+    p->n_changes = !p->feasible && !budget->no_changes;
+    return p;
+}
+
+void place_free(struct place_plan *p)
+{
+    if (!p)
+        return;
+    assignment_done(&p->a);
+    free(p);
+}
+
+json_t *place_to_json(const struct place_plan *p)
+{
+    json_t *o = json_object();
+    json_put_bool(o, "feasible", p->feasible);
+    json_put_u64(o, "n_changes", p->n_changes);
+    return o;
+}
