@@ -105,10 +105,13 @@ int addr_listen(const char *addr, char text[ADDR_TEXT], struct err *err)
     struct addrinfo *list = addr_resolve(addr, true, err);
     if (!list)
         return -1;
-    int one = 1, fd = new_socket(list->ai_family);
+    const struct addrinfo *ai = list; /* of a name with both ("localhost"), the IPv4 address */
+    while (ai->ai_next && ai->ai_family != AF_INET)
+        ai = ai->ai_next;
+    int one = 1, fd = new_socket(ai->ai_family);
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+    if (fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         int errnum = errno;
         fd_close(fd);
         freeaddrinfo(list);

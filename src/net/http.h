@@ -64,21 +64,23 @@ int64_t http_chunked_next(struct http_chunked *c, const char *in, size_t n, stru
 
 /* ---- server ---- */
 struct http_server;
-/* One request and its reply. It lives until the reply ended, or until on_close has been called: after
- * either it must not be touched. (Without on_close it stays until the reply ends, client or not.) */
+/* One request and its reply. It lives until the reply ended, or until on_close has been called:
+ * after either it must not be touched. (Without on_close it stays until the reply ends, client or
+ * not.) */
 struct http_req;
 /* Called when head and body are complete. The handler must reply now or later, exactly once. */
 typedef void (*http_handler)(void *ctx, struct http_req *r);
 struct http_server_opts {
-    const char *addr;        /* "127.0.0.1:8080", "[::1]:8080", ":0" (IPv4) picks a port */
+    const char *addr; /* "127.0.0.1:8080", "[::1]:8080", ":0" (IPv4) picks a port */
     http_handler handler;
     void *ctx;
-    uint64_t max_body;       /* 0: HTTP_MAX_BODY */
+    uint64_t max_body; /* 0: HTTP_MAX_BODY */
     /* 0: the limits named above. */
     int64_t head_timeout_ms, idle_timeout_ms, write_stall_ms, body_window_ms;
     size_t max_connections;
 };
-/* NULL with ERR_CONFLICT (port taken: names it), ERR_INVALID, ERR_UNREACHABLE (no such name), ERR_IO. */
+/* NULL with ERR_CONFLICT (port taken: names it), ERR_INVALID, ERR_UNREACHABLE (no such name),
+ * ERR_IO. */
 struct http_server *http_server_new(struct loop *l, const struct http_server_opts *o,
                                     struct err *err);
 const char *http_server_addr(const struct http_server *s); /* with the real port */
@@ -95,8 +97,8 @@ struct str http_req_body(const struct http_req *r);
 const char *http_req_peer(const struct http_req *r); /* "10.0.0.2:40112" */
 const char *http_req_id(const struct http_req *r);   /* also sent as x-request-id */
 struct loop *http_req_loop(const struct http_req *r);
-/* The client went away (closed even one side, stalled, cut off) before the reply ended; called from the
- * loop, at most once, never after http_end. */
+/* The client went away (closed even one side, stalled, cut off) before the reply ended; called from
+ * the loop, at most once, never after http_end. */
 void http_req_on_close(struct http_req *r, void (*fn)(void *arg), void *arg);
 
 /* Extra header of the reply; call before replying. Name and value are checked for CR, LF, NUL. */
@@ -106,8 +108,8 @@ void http_reply_json(struct http_req *r, int status, json_t *body /* taken */);
 /* {"error":{"code","message","hint","params"}} with the status of err's code; hint may be NULL. */
 void http_reply_err(struct http_req *r, const struct err *err, const char *hint);
 /* Streaming: start once, write any number of times, end once. The body is chunked (for an HTTP/1.0
- * client: ended by closing). Each write goes to the kernel at once; what it does not take is kept up to
- * HTTP_MAX_PENDING, so a producer that can outrun its client waits for http_on_drain. */
+ * client: ended by closing). Each write goes to the kernel at once; what it does not take is kept
+ * up to HTTP_MAX_PENDING, so a producer that can outrun its client waits for http_on_drain. */
 void http_start(struct http_req *r, int status, const char *content_type);
 void http_write(struct http_req *r, const void *p, size_t n);
 void http_end(struct http_req *r);
@@ -138,9 +140,9 @@ struct http_call_opts {
 /* Never fails at once: errors (ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CORRUPT) arrive by on_done, later.
  */
 struct http_call *http_call_new(struct loop *l, const struct http_call_opts *o);
-void http_cancel(struct http_call *c);             /* no further callback */
-/* Back-pressure: stops reading the body; what was read already (64 KiB at most) may still arrive. The idle
- * time-out rests meanwhile. */
+void http_cancel(struct http_call *c); /* no further callback */
+/* Back-pressure: stops reading the body; what was read already (64 KiB at most) may still arrive.
+ * The idle time-out rests meanwhile. */
 void http_pause(struct http_call *c, bool paused);
 
 #endif

@@ -22,6 +22,8 @@ struct tunnel_dial {
     void (*on_done)(void *arg, int fd, const struct err *err);
     void *arg;
     enum dial_state state;
+    struct addrinfo *list;
+    const struct addrinfo *next; /* addresses still to try */
     struct stream stream;
     struct loop_io *io;
     struct deadline deadline;
@@ -33,6 +35,8 @@ struct tunnel_dial {
 static void free_dial(void *arg)
 {
     struct tunnel_dial *d = arg;
+    if (d->list)
+        freeaddrinfo(d->list);
     memset(d->target.secret, 0, sizeof d->target.secret);
     free(d);
 }
@@ -147,18 +151,45 @@ static void on_nonce(struct tunnel_dial *d)
         enter(d, DIAL_HELLO, LOOP_WRITE);
 }
 
+static void on_dial(void *arg, unsigned events);
+
+/* Tries the next address; false when there is none, the last refusal in errno. */
+static bool connect_next(struct tunnel_dial *d)
+{
+    int fd = -1;
+    while (d->next && fd < 0) {
+        fd = addr_connect(d->next);
+        d->next = d->next->ai_next;
+    }
+    if (fd < 0)
+        return false;
+    addr_keep_alive(fd);
+    d->stream = stream_plain(fd);
+    d->io = loop_io_add(d->loop, fd, LOOP_WRITE, on_dial, d);
+    return true;
+}
+
+static void on_connected(struct tunnel_dial *d, int errnum)
+{
+    if (!errnum) {
+        d->state = DIAL_SECURE;
+        secure(d);
+        return;
+    }
+    loop_io_del(STEAL(d->io));
+    d->stream.ops->close(&d->stream);
+    d->stream.ops = NULL;
+    errno = errnum;
+    if (!connect_next(d))
+        dial_fail(d, ERR_UNREACHABLE, strerror(errno));
+}
+
 static void on_dial(void *arg, unsigned events)
 {
     struct tunnel_dial *d = arg;
     switch (d->state) {
     case DIAL_CONNECT:
-        errno = addr_connect_error(d->stream.fd);
-        if (errno) {
-            dial_fail(d, ERR_UNREACHABLE, strerror(errno));
-            return;
-        }
-        d->state = DIAL_SECURE;
-        secure(d);
+        on_connected(d, addr_connect_error(d->stream.fd));
         break;
     case DIAL_SECURE:
         secure(d);
@@ -199,17 +230,11 @@ static int start(struct tunnel_dial *d)
     unsigned char nonce[HELLO_NONCE] = {0};
     if (hello_write(&d->target, nonce, d->bytes, &d->failed) != 0) /* the target itself is wrong */
         return -1;
-    struct addrinfo *list = addr_resolve(d->addr, false, &d->failed);
-    if (!list)
-        return -1;
-    int fd = addr_connect(list), errnum = errno;
-    freeaddrinfo(list);
-    if (fd < 0)
-        return err_set(&d->failed, ERR_UNREACHABLE, "tunnel to %s: %s", d->addr, strerror(errnum));
-    addr_keep_alive(fd);
-    d->stream = stream_plain(fd);
-    d->io = loop_io_add(d->loop, fd, LOOP_WRITE, on_dial, d);
-    return 0;
+    d->list = addr_resolve(d->addr, false, &d->failed);
+    d->next = d->list;
+    if (!d->list || connect_next(d))
+        return d->list ? 0 : -1;
+    return err_set(&d->failed, ERR_UNREACHABLE, "tunnel to %s: %s", d->addr, strerror(errno));
 }
 
 struct tunnel_dial *tunnel_dial_new(struct loop *l, const char *addr, const struct tunnel_target *t,
