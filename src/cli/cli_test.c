@@ -299,7 +299,7 @@ static void handler(void *ctx, struct http_req *r)
     else if (strcmp(p->last, "POST /v1/chat/completions") == 0) {
         static const char stream[] = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n"
                                      "data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n"
-                                     "data: {\"choices\":[],\"usage\":{\"completion_tokens\":2},"
+                                     "data: {\"choices\":[],\"usage\":{\"completion_tokens\":12},"
                                      "\"timings\":{\"predicted_per_second\":14.1}}\n\n"
                                      "data: [DONE]\n\n";
         http_start(r, 200, "text/event-stream");
@@ -449,7 +449,7 @@ static void test_others(void **state)
     assert_int_equal(r->status, 0);
     assert_string_equal(r->out, "Hello\n");
     has(r, r->err, "14.1 tok/s · ");
-    has(r, r->err, " s to first · 2 tokens");
+    has(r, r->err, " s to first · 12 tokens");
     run(r, "chat", "m", "hi", "--json", NULL);
     json_auto_t *doc = json_parse(r->out, strlen(r->out), NULL);
     assert_string_equal(cli_str(doc, "content"), "Hello");

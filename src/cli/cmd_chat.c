@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_REPLY = 64 << 20 };
+enum { MAX_REPLY = 64 << 20, MIN_TOKENS = 4 };
 
 struct turn {
     struct sse_parser sse;
@@ -98,7 +98,8 @@ static void measure(struct turn *t)
 {
     uint64_t counted = cli_u64(t->usage, "completion_tokens");
     t->tokens = counted ? counted : t->pieces;
-    t->tok_s = cli_num(t->timings, "predicted_per_second");
+    /* Over a handful of tokens the engine's clock says nothing. */
+    t->tok_s = t->tokens >= MIN_TOKENS ? cli_num(t->timings, "predicted_per_second") : 0;
     int64_t span = t->last_ms - t->first_ms;
     if (t->tok_s <= 0 && t->pieces > 1 && span > 0)
         t->tok_s = (double)(t->pieces - 1) * 1000 / (double)span;
@@ -142,7 +143,10 @@ static void add_message(json_t *messages, const char *role, const char *text)
 
 static void print_stats(const struct turn *t)
 {
-    fprintf(stderr, "%.1f tok/s · %.2f s to first · %llu tokens\n", t->tok_s, first_s(t),
+    char speed[32] = "-";
+    if (t->tok_s > 0)
+        str_copyf(speed, sizeof speed, "%.1f", t->tok_s);
+    fprintf(stderr, "%s tok/s · %.2f s to first · %llu tokens\n", speed, first_s(t),
             (unsigned long long)t->tokens);
 }
 
