@@ -111,8 +111,8 @@ def engine_missing(rig, good):
     rig.worker("bare", "--ram-limit", "1100MiB", engine_dir=os.path.join(rig.dir, "no-engines"))
     r = rig.stowage("deploy", good, "--name", "lost", "--nodes", "bare", "--timeout", "15s", ok=None)
     text = r.stdout + r.stderr
-    rig.check(r.returncode != 0 and "engine" in text.lower(), "a node without an engine: %s" %
-              [x for x in text.splitlines() if "engine" in x.lower()][0][:110])
+    said = [x for x in text.splitlines() if "engine" in x.lower()]
+    rig.check(r.returncode != 0 and said, "a node without an engine: %s" % (said or [text])[0][:110])
     rig.stowage("rm", "lost", "--yes", "--wait", ok=None)
     next(p for p in rig.processes if p.name == "bare").stop()
     rig.check(rig.ask("good", "Still there?", 4)["tokens"], "the other model answers")
@@ -120,7 +120,7 @@ def engine_missing(rig, good):
 
 def node_gone_while_loading(rig):
     """A worker dies while its group loads: a clear state, and the model comes up when there is room again."""
-    path = rig.demo("wide", "--layers", "30", "--embd", "1024", "--heads", "16", "--kv-heads", "4", "--ff", "2816", "--ctx", "2048")
+    path = rig.demo("wide", "--layers", "52", "--embd", "1024", "--heads", "16", "--kv-heads", "4", "--ff", "2816", "--ctx", "2048")
     for name in ("left", "right", "spare"):
         rig.worker(name, "--ram-limit", "880MiB")
     rig.stowage("deploy", path, "--name", "wide", "--nodes", "left,right,spare", "--no-wait")
@@ -149,7 +149,7 @@ def disk_full(rig, good):
     small = os.path.join(rig.tmpfs("small", "256k"), "worker")
     p = rig.start(rig.host("tight"), "tight", rig.bin, "worker", "--join", rig.url, "--token", rig.token(), "--name", "tight",
                   "--state-dir", small, "--engine-dir", rig.engine_dir(), "--ram-limit", RAM)
-    rig.wait("the node with a small disk", lambda: rig.node("tight")["state"] == "ready", 20)
+    rig.wait("the node with a small disk", lambda: rig.usable("tight"), 20)
     filler = os.path.join(os.path.dirname(small), "filler")
     fill(filler)
     r = rig.stowage("deploy", good, "--name", "tight", "--nodes", "tight", "--timeout", "20s", ok=None)
