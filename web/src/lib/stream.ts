@@ -88,7 +88,10 @@ export class EventStream {
       await this.read(res.body.getReader());
       return 'closed';
     } catch (e) {
-      return this.abort.signal.aborted && this.why ? this.why : e instanceof Error ? e.message : String(e);
+      if (this.abort.signal.aborted && this.why) return this.why;
+      // What fetch throws when there is no answer; each browser has its own sentence for it.
+      if (e instanceof TypeError) return 'unreachable';
+      return e instanceof Error ? e.message : String(e);
     }
   }
 

@@ -169,10 +169,10 @@ export function Racks() {
     <section class="racks" aria-labelledby="racks-title">
       <div class="racks-head">
         <h2 id="racks-title">{t('racks.title')}</h2>
-        <div class="tabs" role="group" aria-label={t('racks.viewAs')}>
+        {!empty && <div class="tabs" role="group" aria-label={t('racks.viewAs')}>
           <button type="button" aria-pressed={!asTable.value} onClick={() => (asTable.value = false)}>{t('racks.picture')}</button>
           <button type="button" aria-pressed={asTable.value} onClick={() => (asTable.value = true)}>{t('racks.table')}</button>
-        </div>
+        </div>}
         {!asTable.value && !empty && <Legend />}
       </div>
       {empty && cluster.value.loaded && (
