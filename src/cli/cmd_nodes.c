@@ -21,6 +21,15 @@ static double gib(uint64_t bytes)
     return (double)bytes / (double)GIB;
 }
 
+/* The reading, or what our claims leave where that is less: an engine that loads has not taken its
+ * memory yet, and cards that are played by others never show it. */
+static uint64_t free_of(const json_t *device)
+{
+    uint64_t total = cli_u64(device, "total_bytes"), ours = cli_u64(device, "claimed_bytes");
+    uint64_t reading = cli_u64(device, "free_bytes"), left = ours < total ? total - ours : 0;
+    return reading < left ? reading : left;
+}
+
 static void node_row(struct table *t, const json_t *n)
 {
     const json_t *devices = json_object_get(n, "devices"), *d;
@@ -30,7 +39,7 @@ static void node_row(struct table *t, const json_t *n)
     json_array_foreach(devices, i, d)
     {
         total += cli_u64(d, "total_bytes");
-        free_bytes += cli_u64(d, "free_bytes");
+        free_bytes += free_of(d);
     }
     table_row(t);
     table_cell(t, "%s", cli_str(n, "name"));
@@ -107,7 +116,7 @@ static void models_on(const json_t *deployments, const char *uuid, struct buf *o
     }
 }
 
-static void reading(struct table *t, const json_t *d, const char *key, const char *unit)
+static void show_reading(struct table *t, const json_t *d, const char *key, const char *unit)
 {
     if (json_is_integer(json_object_get(d, key)))
         table_cell(t, "%llu%s", (unsigned long long)cli_u64(d, key), unit);
@@ -118,8 +127,7 @@ static void reading(struct table *t, const json_t *d, const char *key, const cha
 static void gpu_row(struct table *t, const json_t *node, const json_t *d, const json_t *deployments)
 {
     uint64_t total = cli_u64(d, "total_bytes"), ours = cli_u64(d, "claimed_bytes");
-    uint64_t free_bytes = cli_u64(d, "free_bytes");
-    uint64_t used = free_bytes < total ? total - free_bytes : 0;
+    uint64_t reading = cli_u64(d, "free_bytes"), used = reading < total ? total - reading : 0;
     buf_auto struct buf models;
     buf_init(&models, 1024);
     models_on(deployments, cli_str(d, "uuid"), &models);
@@ -130,10 +138,10 @@ static void gpu_row(struct table *t, const json_t *node, const json_t *d, const 
     table_cell(t, "%.1f", gib(total));
     table_cell(t, "%.1f", gib(ours));
     table_cell(t, "%.1f", gib(used > ours ? used - ours : 0));
-    table_cell(t, "%.1f", gib(free_bytes));
-    reading(t, d, "util_percent", "%");
-    reading(t, d, "temp_c", "");
-    reading(t, d, "power_w", "");
+    table_cell(t, "%.1f", gib(free_of(d)));
+    show_reading(t, d, "util_percent", "%");
+    show_reading(t, d, "temp_c", "");
+    show_reading(t, d, "power_w", "");
     table_cell(t, "%s", models.n ? models.p : "-");
 }
 
