@@ -40,7 +40,9 @@ const char *node_state_name(enum node_state s)
 
 void snapshot_init(struct cluster_snapshot *s)
 {
-    *s = (struct cluster_snapshot){.margin_bytes = 512 * MIB, .runtime_bytes = 600 * MIB};
+    *s = (struct cluster_snapshot){.margin_bytes = 512 * MIB,
+                                   .runtime_bytes = 600 * MIB,
+                                   .engine_devices = CLUSTER_ENGINE_DEVICES};
 }
 
 void node_done(struct cluster_node *n)

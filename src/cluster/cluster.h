@@ -19,6 +19,9 @@ enum {
     CLUSTER_MAX_NODES = 10000,
     CLUSTER_MAX_DEVICES = 100000,
     CLUSTER_MAX_NODE_DEVICES = 1024,
+    /* Devices that one llama.cpp instance can use: its scheduler is built for 16 back ends
+     * (GGML_SCHED_MAX_BACKENDS), one of which is the CPU; docs/decisions/0010-engine-devices.md. */
+    CLUSTER_ENGINE_DEVICES = 15,
 };
 
 enum device_kind { DEVICE_GPU, DEVICE_CPU };
@@ -71,9 +74,10 @@ struct cluster_snapshot {
     uint32_t n_nodes;
     struct cluster_link *links;
     uint32_t n_links;
-    uint64_t margin_bytes;  /* kept free on every device */
-    uint64_t runtime_bytes; /* of a GPU's driver and engine context, per used GPU */
-    int64_t revision;       /* of the store; 0 for a file */
+    uint64_t margin_bytes;   /* kept free on every device */
+    uint64_t runtime_bytes;  /* of a GPU's driver and engine context, per used GPU */
+    uint32_t engine_devices; /* most devices one instance can span; 0: no limit */
+    int64_t revision;        /* of the store; 0 for a file */
 };
 
 void snapshot_init(struct cluster_snapshot *s); /* empty, default reserve (512 MiB, 600 MiB) */

@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const ROOT_KEYS[] = {"schema", "nodes", "links", "reserve"};
+static const char *const ROOT_KEYS[] = {"schema", "nodes", "links", "reserve", "engine"};
 static const char *const NODE_KEYS[] = {"name", "ram",   "ram_free", "cpus",
                                         "gpus", "state", "reason"};
 static const char *const GPU_KEYS[] = {"name", "memory", "free",    "bandwidth", "count",
                                        "uuid", "index",  "backend", "hbm"};
 static const char *const LINK_KEYS[] = {"between", "bandwidth", "rtt"};
+static const char *const ENGINE_KEYS[] = {"devices"};
 static const char *const RESERVE_KEYS[] = {"margin", "runtime"};
 
 /* A size field: text with a unit, or a whole number of bytes. */
@@ -208,6 +209,11 @@ static int read_all(struct cluster_snapshot *s, const json_t *doc, struct err *e
          get_bytes(reserve, "margin", false, &s->margin_bytes, err) ||
          get_bytes(reserve, "runtime", false, &s->runtime_bytes, err)))
         return -1;
+    const json_t *engine = json_object_get(doc, "engine");
+    if (engine &&
+        (json_known_keys(engine, "'engine'", ENGINE_KEYS, ARRAY_LEN(ENGINE_KEYS), err) ||
+         json_get_u32(engine, "devices", false, CLUSTER_MAX_NODE_DEVICES, &s->engine_devices, err)))
+        return -1;
     return 0;
 }
 
@@ -271,5 +277,6 @@ json_t *snapshot_to_json(const struct cluster_snapshot *s)
     json_t *reserve = json_put_object(doc, "reserve");
     json_put_u64(reserve, "margin", s->margin_bytes);
     json_put_u64(reserve, "runtime", s->runtime_bytes);
+    json_put_u64(json_put_object(doc, "engine"), "devices", s->engine_devices);
     return doc;
 }
