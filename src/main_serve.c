@@ -287,6 +287,7 @@ static int serve_run(struct serve *s, const struct worker_flags *f, struct err *
 {
     if (check_listen(s, err) || embedded_opts(s, f, err))
         return -1;
+    os_raise_fd_limit();
     s->loop = loop_new(err);
     if (!s->loop || loop_signals(s->loop, on_signal, s, err) || start_edge(s, err))
         return -1;
@@ -383,6 +384,7 @@ static int worker_run_alone(struct lone_worker *w, const struct worker_flags *f,
     if (find_token(w, &token, err) ||
         make_worker_opts(f, state, "0.0.0.0:" TUNNEL_PORT, &w->run.opts, err))
         return -1;
+    os_raise_fd_limit();
     w->run.loop = loop_new(err);
     if (!w->run.loop || loop_signals(w->run.loop, on_worker_signal, w, err))
         return -1;

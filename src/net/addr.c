@@ -91,7 +91,7 @@ static void no_delay(int fd)
 }
 
 /* Not TCP_USER_TIMEOUT: it also counts a receiver that is alive and busy (a zero window). */
-void addr_keep_alive(int fd)
+static void keep_alive(int fd)
 {
     int one = 1, idle_s = 20, every_s = 10, probes = 4;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
@@ -134,6 +134,7 @@ int addr_connect(const struct addrinfo *ai)
     if (fd < 0)
         return -1;
     no_delay(fd);
+    keep_alive(fd);
     if (connect(fd, ai->ai_addr, ai->ai_addrlen) == 0 || errno == EINPROGRESS)
         return fd;
     int errnum = errno;
@@ -159,6 +160,7 @@ int addr_accept(int listen_fd, char peer[ADDR_TEXT])
     if (fd < 0)
         return -1;
     no_delay(fd);
+    keep_alive(fd);
     if (peer)
         addr_text((struct sockaddr *)&ss, n, peer);
     return fd;

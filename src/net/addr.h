@@ -1,5 +1,6 @@
 /* Socket addresses as text, and the sockets this project opens: non-blocking, close-on-exec, no
- * delay. Names are resolved with a blocking call; numeric addresses never block. I/O; any thread.
+ * delay, and with keep-alive: within a minute the host of a quiet peer is known to have vanished.
+ * Names are resolved with a blocking call; numeric addresses never block. I/O; any thread.
  */
 #ifndef NET_ADDR_H
 #define NET_ADDR_H
@@ -22,8 +23,6 @@ int addr_listen(const char *addr, char text[ADDR_TEXT], struct err *err);
 int addr_connect(const struct addrinfo *ai);
 /* The error of a connect that has become writable: 0 when it is connected. */
 int addr_connect_error(int fd);
-/* Finds out within a minute that the host of a quiet peer has vanished. */
-void addr_keep_alive(int fd);
 /* Accepts one connection; -1 with errno. `peer` may be NULL. */
 int addr_accept(int listen_fd, char peer[ADDR_TEXT]);
 void addr_text(const struct sockaddr *sa, socklen_t n, char text[ADDR_TEXT]);

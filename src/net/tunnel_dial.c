@@ -163,7 +163,6 @@ static bool connect_next(struct tunnel_dial *d)
     }
     if (fd < 0)
         return false;
-    addr_keep_alive(fd);
     d->stream = stream_plain(fd);
     d->io = loop_io_add(d->loop, fd, LOOP_WRITE, on_dial, d);
     return true;

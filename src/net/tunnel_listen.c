@@ -218,7 +218,6 @@ static void new_tun(struct tunnel_listener *l, int fd, const char *peer)
     t->listener = l;
     t->service_fd = -1;
     STR_COPY(t->peer, peer);
-    addr_keep_alive(fd);
     t->stream = stream_plain(fd);
     os_random(t->nonce, sizeof t->nonce);
     t->next = l->tuns;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -232,6 +233,16 @@ int file_remove_tree(const char *path, struct err *err)
     if (empty_folder(fd, path, 0, err) != 0)
         return -1;
     return rmdir(path) == 0 ? 0 : fail(err, "removing", path);
+}
+
+void os_raise_fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_line(LOG_WARN, "fd_limit_not_raised errno=%d next=fewer_connections", errno);
 }
 
 static int64_t clock_ms(clockid_t id)

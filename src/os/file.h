@@ -24,13 +24,17 @@ int file_write(const char *path, const void *p, size_t n, unsigned mode, struct 
 /* Gives a complete file its final name, durably: fsync, rename, fsync of the folder. */
 int file_publish(const char *temp, const char *path, struct err *err);
 int file_mkdirs(const char *path, unsigned mode, struct err *err);
-/* Opens a regular file for reading (no FIFO, device or folder); size in *size. Returns fd or -1. */
+/* Opens a regular file for reading (no FIFO, device or folder); size in *size. Returns fd or -1.
+ * Links are followed: model caches are made of them. */
 int file_open_regular(const char *path, uint64_t *size, struct err *err);
 /* Free bytes for us on the file system of path. */
 int file_disk_free(const char *path, uint64_t *bytes, struct err *err);
-/* Removes a folder with all in it; only inside `root` (both absolute). */
+/* Removes a folder with all in it, following no link. The path is absolute, without "..", and not
+ * directly below the root; a folder that is not there is fine. */
 int file_remove_tree(const char *path, struct err *err);
 
+/* Descriptors up to the hard limit: a connection needs one, and the usual soft limit is 1024. */
+void os_raise_fd_limit(void);
 int64_t os_now_ms(void);                       /* monotonic */
 int64_t os_wall_ms(void);                      /* for people only */
 void os_random(void *p, size_t n);             /* for secrets */

@@ -2,7 +2,9 @@
  *
  * A child gets its own session and process group and dies with the spawning thread
  * (PR_SET_PDEATHSIG), stdin from /dev/null, stdout and stderr merged into one pipe that is read on
- * the loop; all other descriptors are closed; signal dispositions and mask are reset. */
+ * the loop; all other descriptors are closed; signal dispositions and mask are reset. When the
+ * child has exited, what it left behind in its group is killed. Only the child itself is tied to
+ * our thread: a wrapper must exec its program. */
 #ifndef OS_PROC_H
 #define OS_PROC_H
 
