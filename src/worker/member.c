@@ -20,7 +20,9 @@
 #include "worker/ports.h"
 #include "worker/probe.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 enum state { NEW, FETCH, RPC, UP, LOAD, PROVE, READY, ENDING, ENDED, STATE_COUNT };
 enum event { EV_BEGIN, EV_FILE_OK, EV_LISTENS, EV_PEERS_UP, EV_LOADED, EV_TOKEN };
@@ -134,8 +136,12 @@ static void on_line(void *arg, struct child *c, const char *line)
 static void describe_exit(const struct member *m, const struct child *c, int status,
                           struct err *why)
 {
-    char how[64];
+    char how[96];
     proc_status_text(status, how, sizeof how);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        size_t n = strlen(how);
+        str_copyf(how + n, sizeof how - n, ", by hand or for want of RAM");
+    }
     if (m->said.code)
         err_fill(why, m->said.code, "%s on %s: %.120s; %s", program_of(c), m->env.node_name,
                  m->said.msg, how);

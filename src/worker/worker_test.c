@@ -1,17 +1,11 @@
 /* The worker against a scripted server, with a stand-in for the engine: joining, heartbeats, the
  * life of members in all the ways it can go, tunnels, logs, a server that goes away. */
-#include "api/messages.h"
+#include "worker/world_test.h"
+
 #include "base/mem.h"
 #include "base/num.h"
-#include "model/model.h"
-#include "net/http.h"
-#include "net/sse.h"
-#include "net/tunnel.h"
 #include "os/file.h"
-#include "worker/engine_stub_path.h"
-#include "worker/ports.h"
 #include "worker/tiny_model.h"
-#include "worker/worker.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -21,311 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-enum { LIMIT_MS = 20000, MAX_REPORTS = 256, SECRET_DIGITS = 64 };
-
-/* One test's world: server, worker, a folder. */
-struct world {
-    struct loop *loop;
-    struct http_server *http;
-    char addr[64];
-    struct worker *worker;
-    char dir[64], model[128], engines[128], state[128];
-    struct http_req *watch; /* the open stream of tasks */
-    struct api_task task;   /* what the server wants, when has_task */
-    bool has_task, refuse_key, stopped;
-    int joins, heartbeats;
-    char node_id[CLUSTER_ID];
-    char tunnel[CLUSTER_ADDR], engine[64];
-    struct api_report reports[MAX_REPORTS];
-    int n_reports;
-    struct buf log; /* uploaded lines */
-    bool log_ended;
-    /* what loop_until waits for */
-    bool (*want)(struct world *w);
-    bool timed_out;
-    struct loop_timer *limit;
-};
-
-static void look(struct world *w)
-{
-    if (w->want && w->want(w))
-        loop_stop(w->loop);
-}
-
-/* ---- the server ---- */
-
-static void send_tasks(struct world *w)
-{
-    if (!w->watch)
-        return;
-    struct api_tasks list = {.items = &w->task, .n = w->has_task ? 1 : 0};
-    json_auto_t *doc = api_tasks_to_json(&list);
-    mem_auto char *text = json_text(doc);
-    struct buf buf_auto out;
-    buf_init(&out, 1 << 20);
-    sse_format(&out, "tasks", NULL, str_of(text));
-    http_write(w->watch, out.p, out.n);
-}
-
-static void watch_closed(void *arg)
-{
-    struct world *w = arg;
-    w->watch = NULL;
-}
-
-static void reply_text(struct http_req *r, int status, const char *text)
-{
-    http_reply(r, status, "application/json", text, strlen(text));
-}
-
-static void take_node(struct world *w, const json_t *doc)
-{
-    struct cluster_node n = {0};
-    struct err err = {0};
-    if (node_from_json(&n, doc, &err) < 0)
-        fail_msg("node document: %s", err.msg);
-    STR_COPY(w->tunnel, n.addr);
-    STR_COPY(w->engine, n.engine);
-    assert_true(n.ram_bytes > 0 && n.n_cpus > 0);
-    node_done(&n);
-}
-
-static void take_report(struct world *w, const json_t *doc)
-{
-    struct err err = {0};
-    assert_true(w->n_reports < MAX_REPORTS);
-    struct api_report *r = &w->reports[w->n_reports++];
-    if (api_report_from_json(r, doc, &err) < 0)
-        fail_msg("report: %s", err.msg);
-    if (w->has_task && r->generation == w->task.generation && r->state == MEMBER_STOPPED)
-        w->has_task = false; /* as the server does: what has stopped leaves the list */
-}
-
-static void take_log(struct world *w, const json_t *doc)
-{
-    struct api_log log = {0};
-    assert_int_equal(api_log_from_json(&log, doc, NULL), 0);
-    for (uint32_t i = 0; i < log.n_lines; i++)
-        buf_addf(&w->log, "%s:%s\n", log.lines[i].role, log.lines[i].text);
-    w->log_ended |= log.end;
-    api_log_done(&log);
-}
-
-static void on_request(void *ctx, struct http_req *r)
-{
-    struct world *w = ctx;
-    struct str path = http_req_path(r), body = http_req_body(r);
-    json_auto_t *doc = body.n ? json_parse(body.p, body.n, NULL) : NULL;
-    struct str key = http_req_header(r, "authorization");
-    if (str_eq(path, STR("/api/v1/join"))) {
-        assert_true(str_eq(key, STR("Bearer join-token")));
-        w->joins++;
-        w->refuse_key = false;
-        take_node(w, doc);
-        reply_text(r, 201, "{\"node_id\":\"n-me\",\"key\":\"sk-mine\"}");
-    } else if (!str_eq(key, STR("Bearer sk-mine")) || w->refuse_key) {
-        reply_text(r, 401, "{\"error\":{\"code\":\"AUTH\",\"message\":\"unknown key\"}}");
-    } else if (str_eq(path, STR("/api/v1/nodes/n-me/inventory"))) {
-        w->heartbeats++;
-        take_node(w, doc);
-        reply_text(r, 200, "{\"lost_after_ms\":10000}");
-    } else if (str_eq(path, STR("/api/v1/nodes/n-me/tasks"))) {
-        http_start(r, 200, "text/event-stream");
-        http_req_on_close(r, watch_closed, w);
-        w->watch = r;
-        send_tasks(w);
-    } else if (str_eq(path, STR("/api/v1/replicas/r-1/members/n-me"))) {
-        take_report(w, doc);
-        reply_text(r, 200, "{}");
-    } else if (str_eq(path, STR("/api/v1/logs/s-1"))) {
-        take_log(w, doc);
-        reply_text(r, 200, "{\"more\":true}");
-    } else {
-        fail_msg("unexpected path %.*s", (int)path.n, path.p);
-    }
-    look(w);
-}
-
-/* ---- the world ---- */
-
-static void on_limit(void *arg)
-{
-    struct world *w = arg;
-    w->limit = NULL;
-    w->timed_out = true;
-    loop_stop(w->loop);
-}
-
-static void run_until(struct world *w, bool (*want)(struct world *w), const char *what)
-{
-    w->want = want;
-    w->timed_out = false;
-    if (!want(w)) {
-        w->limit = loop_timer_add(w->loop, LIMIT_MS, on_limit, w);
-        loop_run(w->loop, NULL);
-        loop_timer_del(w->limit);
-        w->limit = NULL;
-    }
-    w->want = NULL;
-    if (w->timed_out) {
-        const struct api_report *r = w->n_reports ? &w->reports[w->n_reports - 1] : NULL;
-        fail_msg("waited in vain for: %s (last report: %s %s)", what,
-                 r ? member_state_name(r->state) : "none", r ? r->message : "");
-    }
-}
-
-static void pass(void *arg)
-{
-    loop_stop(arg);
-}
-
-static void run_for(struct world *w, int64_t ms)
-{
-    loop_timer_add(w->loop, ms, pass, w->loop);
-    loop_run(w->loop, NULL);
-}
-
-static void listen_at(struct world *w, const char *addr)
-{
-    struct err err = {0};
-    w->http = http_server_new(
-        w->loop, &(struct http_server_opts){.addr = addr, .handler = on_request, .ctx = w}, &err);
-    if (!w->http)
-        fail_msg("%s", err.msg);
-    STR_COPY(w->addr, http_server_addr(w->http));
-}
-
-static void start_worker(struct world *w, bool with_token)
-{
-    char url[96];
-    struct err err = {0};
-    str_copyf(url, sizeof url, "http://%s", w->addr);
-    const struct worker_opts o = {.loop = w->loop,
-                                  .server_url = url,
-                                  .token = with_token ? "join-token" : NULL,
-                                  .state_dir = w->state,
-                                  .name = "box",
-                                  .tunnel_listen = "127.0.0.1:0",
-                                  .devices = "none",
-                                  .engine_dir = w->engines,
-                                  .threads = 1};
-    w->worker = worker_new(&o, &err);
-    if (!w->worker)
-        fail_msg("%s", err.msg);
-}
-
-static void link_engine(const struct world *w)
-{
-    char path[200];
-    str_copyf(path, sizeof path, "%s/llama-server", w->engines);
-    assert_int_equal(symlink(ENGINE_STUB_PATH, path), 0);
-    str_copyf(path, sizeof path, "%s/ggml-rpc-server", w->engines);
-    assert_int_equal(symlink(ENGINE_STUB_PATH, path), 0);
-}
-
-static int setup(void **state)
-{
-    struct world *w = mem_calloc(1, sizeof *w);
-    *state = w;
-    unsetenv("STUB");
-    w->loop = loop_new(NULL);
-    buf_init(&w->log, 1 << 20);
-    STR_COPY(w->dir, "/tmp/stowage-worker-XXXXXX");
-    if (!mkdtemp(w->dir))
-        return -1;
-    str_copyf(w->model, sizeof w->model, "%s/m.gguf", w->dir);
-    str_copyf(w->state, sizeof w->state, "%s/state", w->dir);
-    str_copyf(w->engines, sizeof w->engines, "%s/engines", w->dir);
-    tiny_model_write(w->model);
-    if (file_mkdirs(w->engines, 0700, NULL) < 0)
-        return -1;
-    link_engine(w);
-    listen_at(w, "127.0.0.1:0");
-    return 0;
-}
-
-static bool has_stopped(struct world *w)
-{
-    return w->stopped;
-}
-
-static void on_stopped(void *arg)
-{
-    struct world *w = arg;
-    w->stopped = true;
-    look(w);
-}
-
-static void stop_worker(struct world *w)
-{
-    w->stopped = false;
-    worker_stop(w->worker, on_stopped, w);
-    run_until(w, has_stopped, "the worker's end");
-    worker_free(STEAL(w->worker));
-}
-
-static int teardown(void **state)
-{
-    struct world *w = *state;
-    worker_free(w->worker);
-    http_server_free(w->http);
-    loop_free(w->loop);
-    api_task_done(&w->task);
-    for (int i = 0; i < w->n_reports; i++)
-        api_report_done(&w->reports[i]);
-    buf_done(&w->log);
-    file_remove_tree(w->dir, NULL);
-    free(w);
-    unsetenv("STUB");
-    return 0;
-}
-
-/* ---- tasks ---- */
-
-static struct assignment_part *add_part(struct assignment *a, const char *node, uint32_t n_layers,
-                                        enum device_backend backend)
-{
-    a->parts = mem_realloc(a->parts, a->n_parts + 1, sizeof *a->parts);
-    struct assignment_part *p = &a->parts[a->n_parts++];
-    *p = (struct assignment_part){.backend = backend, .n_layers = n_layers};
-    STR_COPY(p->node_id, node);
-    STR_COPY(p->node, node);
-    STR_COPY(p->device_name, "card");
-    p->first_layer = a->n_parts > 1 ? p[-1].first_layer + p[-1].n_layers : a->n_cpu_layers;
-    return p;
-}
-
-/* A task of this node: everything in RAM, unless parts are added. */
-static void want(struct world *w, enum api_role role, uint32_t n_cpu)
-{
-    struct api_task *t = &w->task;
-    struct model_info info = {0};
-    uint32_t generation = t->generation + 1;
-    gguf_free(model_open(w->model, &info, NULL));
-    api_task_done(t);
-    *t = (struct api_task){.generation = generation, .role = role, .run = true};
-    STR_COPY(t->replica, "r-1");
-    STR_COPY(t->deployment, "d");
-    STR_COPY(t->alias, "d");
-    memset(t->secret, 'a', SECRET_DIGITS);
-    STR_COPY(t->model.path, w->model);
-    t->model.bytes = info.bytes_on_disk;
-    STR_COPY(t->model.header_sha256, info.header_sha256);
-    struct assignment *a = &t->assignment;
-    STR_COPY(a->plan_id, "p-1");
-    STR_COPY(a->engine, "llama.cpp");
-    STR_COPY(a->main_id, role == API_MAIN ? "n-me" : "n-main");
-    STR_COPY(a->main_node, "box");
-    STR_COPY(a->kv, "f16");
-    a->n_layers = a->n_blocks = TINY_BLOCKS;
-    a->n_cpu_layers = n_cpu;
-    a->ctx = 512;
-    a->n_slots = 1;
-    a->ubatch = 64;
-    t->peers_up = role == API_MAIN;
-    w->has_task = true;
-}
 
 static const struct api_report *last(const struct world *w)
 {
@@ -361,14 +50,14 @@ static bool gone(pid_t pid)
 
 static void begin(struct world *w)
 {
-    start_worker(w, true);
-    run_until(w, has_joined, "the join");
+    world_start(w, true);
+    world_until(w, has_joined, "the join");
 }
 
 static void say_stop(struct world *w)
 {
     w->task.run = false;
-    send_tasks(w);
+    world_send_tasks(w);
 }
 
 /* ---- tests ---- */
@@ -380,10 +69,10 @@ static void test_join_and_heartbeat(void **state)
     assert_int_equal(w->joins, 1);
     assert_string_equal(w->engine, "llama.cpp b11669 cpu");
     assert_true(strncmp(w->tunnel, "127.0.0.1:", 10) == 0);
-    stop_worker(w);
-    start_worker(w, false); /* the key is kept: no token needed, no second join */
+    world_stop(w);
+    world_start(w, false); /* the key is kept: no token needed, no second join */
     w->engine[0] = '\0';
-    run_until(w, has_joined, "the return");
+    world_until(w, has_joined, "the return");
     assert_int_equal(w->joins, 1);
 }
 
@@ -396,13 +85,13 @@ static void test_forgotten(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     pid_t pid = (pid_t)last(w)->pid;
     w->refuse_key = true; /* another database: joins anew, and nothing of the old one goes on */
     w->has_task = false;
-    run_until(w, joined_twice, "the second join");
+    world_until(w, joined_twice, "the second join");
     assert_true(gone(pid));
 }
 
@@ -410,10 +99,10 @@ static void test_main_alone(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
-    run_until(w, has_speed, "the speed");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
+    world_until(w, has_speed, "the speed");
     const struct api_report *r = last(w);
     pid_t pid = (pid_t)r->pid;
     assert_true(pid > 0 && !gone(pid));
@@ -422,7 +111,7 @@ static void test_main_alone(void **state)
     assert_true(r->has_host_measured);
     assert_int_equal(r->host_measured.weights_bytes, 5 * MIB);
     say_stop(w);
-    run_until(w, is_stopped, "stopped");
+    world_until(w, is_stopped, "stopped");
     assert_true(gone(pid));
 }
 
@@ -433,9 +122,9 @@ static void test_order_of_states(void **state)
     struct world *w = *state;
     setenv("STUB", "slow", 1);
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     size_t at = 0;
     for (int i = 0; i < w->n_reports; i++) {
         while (at < ARRAY_LEN(ORDER) && ORDER[at] != w->reports[i].state)
@@ -449,18 +138,18 @@ static void test_rpc_member(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_RPC, 0);
-    add_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
-    send_tasks(w);
-    run_until(w, is_up, "up");
+    world_want(w, API_RPC, 0);
+    world_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
+    world_send_tasks(w);
+    world_until(w, is_up, "up");
     pid_t pid = (pid_t)last(w)->pid;
     kill(pid, SIGKILL);
-    run_until(w, is_failed, "failed");
+    world_until(w, is_failed, "failed");
     assert_string_equal(last(w)->code, "UNAVAILABLE");
     assert_non_null(strstr(last(w)->message, "SIGKILL"));
     assert_non_null(strstr(last(w)->message, "rpc-server on box"));
     say_stop(w);
-    run_until(w, is_stopped, "stopped");
+    world_until(w, is_stopped, "stopped");
 }
 
 /* The group of two on one worker would need two nodes; the member is played by this test: a main
@@ -490,11 +179,11 @@ static void test_main_with_remote_and_barrier(void **state)
     char addr[32];
     assert_int_equal(net_free_port(20000, 30000, &peer.port, NULL), 0);
     str_copyf(addr, sizeof addr, "127.0.0.1:%u", peer.port);
-    struct http_server *far =
-        http_server_new(/* accepts connections, which is all the stub needs */
-                        w->loop,
-                        &(struct http_server_opts){.addr = addr, .handler = on_request, .ctx = w},
-                        NULL);
+    struct http_server *far = http_server_new(/* accepts connections, which is all the stub needs */
+                                              w->loop,
+                                              &(struct http_server_opts){
+                                                  .addr = addr, .handler = world_request, .ctx = w},
+                                              NULL);
     assert_non_null(far);
     peer.listener = tunnel_listen(
         w->loop,
@@ -503,26 +192,26 @@ static void test_main_with_remote_and_barrier(void **state)
         NULL);
     assert_non_null(peer.listener);
     begin(w);
-    want(w, API_MAIN, 2);
-    add_part(&w->task.assignment, "n-far", TINY_BLOCKS - 2, BACKEND_CPU)->output = true;
+    world_want(w, API_MAIN, 2);
+    world_part(&w->task.assignment, "n-far", TINY_BLOCKS - 2, BACKEND_CPU)->output = true;
     w->task.peers = mem_calloc(1, sizeof *w->task.peers);
     w->task.n_peers = 1;
     STR_COPY(w->task.peers[0].node_id, "n-far");
     STR_COPY(w->task.peers[0].node, "far");
     STR_COPY(w->task.peers[0].addr, tunnel_listener_addr(peer.listener));
     w->task.peers_up = false;
-    send_tasks(w);
-    run_until(w, is_starting, "starting");
-    run_for(w, 300);
+    world_send_tasks(w);
+    world_until(w, is_starting, "starting");
+    world_for(w, 300);
     assert_int_equal(last(w)->state, MEMBER_STARTING); /* the barrier holds */
     w->task.peers_up = true;
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     assert_int_equal(last(w)->n_measured, 1);
     assert_int_equal(last(w)->measured[0].bytes.weights_bytes, 10 * MIB);
     assert_int_equal(last(w)->measured[0].bytes.compute_bytes, 3 * MIB);
     tunnel_listener_free(peer.listener); /* the far host is gone: the engine aborts */
-    run_until(w, is_failed, "failed");
+    world_until(w, is_failed, "failed");
     assert_string_equal(last(w)->code, "UNREACHABLE");
     assert_non_null(strstr(last(w)->message, "connection to a member's rpc-server broke"));
     http_server_free(far);
@@ -532,14 +221,14 @@ static void test_fakes_of_the_main(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, 0);
-    add_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_FAKE)->output = true;
+    world_want(w, API_MAIN, 0);
+    world_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_FAKE)->output = true;
     STR_COPY(w->task.assignment.parts[0].uuid, "FAKE-1");
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     assert_int_equal(last(w)->n_measured, 1);
     say_stop(w);
-    run_until(w, is_stopped, "stopped");
+    world_until(w, is_stopped, "stopped");
 }
 
 struct failure {
@@ -561,15 +250,15 @@ static void test_failures(void **state)
         print_message("# %s\n", FAILURES[i].stub);
         setenv("STUB", FAILURES[i].stub, 1);
         bool is_main = FAILURES[i].role == API_MAIN;
-        want(w, FAILURES[i].role, is_main ? TINY_BLOCKS : 0);
+        world_want(w, FAILURES[i].role, is_main ? TINY_BLOCKS : 0);
         if (!is_main)
-            add_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
-        send_tasks(w);
-        run_until(w, is_failed, "failed");
+            world_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
+        world_send_tasks(w);
+        world_until(w, is_failed, "failed");
         assert_string_equal(last(w)->code, FAILURES[i].code);
         assert_non_null(strstr(last(w)->message, FAILURES[i].says));
         say_stop(w);
-        run_until(w, is_stopped, "stopped");
+        world_until(w, is_stopped, "stopped");
     }
 }
 
@@ -582,7 +271,7 @@ static void test_wrong_files(void **state)
                                            "GGUF"};
         static const char *const CODES[] = {"NOT_FOUND", "CONFLICT", "CONFLICT", "UNSUPPORTED"};
         print_message("# %s\n", SAYS[i]);
-        want(w, API_MAIN, TINY_BLOCKS);
+        world_want(w, API_MAIN, TINY_BLOCKS);
         struct api_model *m = &w->task.model;
         if (i == 0)
             STR_COPY(m->path, "/no/such/file.gguf");
@@ -594,12 +283,12 @@ static void test_wrong_files(void **state)
             str_copyf(m->path, sizeof m->path, "%s/noise.gguf", w->dir);
             file_write(m->path, "noise, not a model", 18, 0600, NULL);
         }
-        send_tasks(w);
-        run_until(w, is_failed, "failed");
+        world_send_tasks(w);
+        world_until(w, is_failed, "failed");
         assert_string_equal(last(w)->code, CODES[i]);
         assert_non_null(strstr(last(w)->message, SAYS[i]));
         say_stop(w);
-        run_until(w, is_stopped, "stopped");
+        world_until(w, is_stopped, "stopped");
     }
 }
 
@@ -609,9 +298,9 @@ static void test_no_engine(void **state)
     char path[200];
     str_copyf(path, sizeof path, "%s/llama-server", w->engines);
     unlink(path);
-    start_worker(w, true);
-    want(w, API_MAIN, TINY_BLOCKS);
-    run_until(w, is_failed, "failed");
+    world_start(w, true);
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_until(w, is_failed, "failed");
     assert_string_equal(last(w)->code, "NOT_FOUND");
     assert_non_null(strstr(last(w)->message, "run: stowage engine install llama.cpp"));
     assert_string_equal(w->engine, "");
@@ -622,13 +311,13 @@ static void test_deaf_engine(void **state)
     struct world *w = *state;
     setenv("STUB", "deaf", 1);
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     pid_t pid = (pid_t)last(w)->pid;
     int64_t before = os_now_ms();
     say_stop(w);
-    run_until(w, is_stopped, "stopped");
+    world_until(w, is_stopped, "stopped");
     assert_true(gone(pid));
     assert_true(os_now_ms() - before >= 2900); /* the second SIGTERM, after three seconds */
 }
@@ -637,21 +326,21 @@ static void test_new_generation_replaces(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     pid_t pid = (pid_t)last(w)->pid;
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "the next generation");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "the next generation");
     assert_true(gone(pid));
     assert_true((pid_t)last(w)->pid != pid);
     pid = (pid_t)last(w)->pid;
     w->has_task = false; /* out of the list: stopped without a word */
-    send_tasks(w);
+    world_send_tasks(w);
     int n = w->n_reports;
     for (int i = 0; i < 50 && !gone(pid); i++)
-        run_for(w, 100);
+        world_for(w, 100);
     assert_true(gone(pid));
     assert_int_equal(w->n_reports, n);
 }
@@ -659,28 +348,28 @@ static void test_new_generation_replaces(void **state)
 static void test_stop_of_what_never_ran(void **state)
 {
     struct world *w = *state;
-    want(w, API_RPC, 0);
-    add_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
+    world_want(w, API_RPC, 0);
+    world_part(&w->task.assignment, "n-me", TINY_BLOCKS, BACKEND_CPU)->output = true;
     w->task.run = false; /* as after a restart of the worker */
-    start_worker(w, true);
-    run_until(w, is_stopped, "stopped");
+    world_start(w, true);
+    world_until(w, is_stopped, "stopped");
 }
 
 static void test_worker_restart_fails_the_generation(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     pid_t pid = (pid_t)last(w)->pid;
-    stop_worker(w);
+    world_stop(w);
     assert_true(gone(pid));
     assert_int_equal(last(w)->state, MEMBER_FAILED); /* said before it went */
     assert_non_null(strstr(last(w)->message, "was stopped"));
     w->n_reports = 0;
-    start_worker(w, false);
-    run_until(w, is_failed, "failed");
+    world_start(w, false);
+    world_until(w, is_failed, "failed");
     assert_non_null(strstr(last(w)->message, "restarted"));
 }
 
@@ -694,19 +383,19 @@ static void test_server_away(void **state)
     struct world *w = *state;
     char addr[64];
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     pid_t pid = (pid_t)last(w)->pid;
     STR_COPY(addr, w->addr);
     http_server_free(w->http);
     w->watch = NULL;
-    run_for(w, 1000);
+    world_for(w, 1000);
     assert_false(gone(pid)); /* engines go on */
     int n = w->n_reports;
-    listen_at(w, addr);
-    run_until(w, has_watch, "the watch comes back");
-    run_for(w, 300);
+    world_listen(w, addr);
+    world_until(w, has_watch, "the watch comes back");
+    world_for(w, 300);
     assert_false(gone(pid));
     assert_true(w->n_reports > n && last(w)->state == MEMBER_READY); /* and is told again */
     assert_int_equal((pid_t)last(w)->pid, pid);
@@ -726,17 +415,17 @@ static void test_logs(void **state)
 {
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     w->task.log_streams = mem_calloc(1, sizeof *w->task.log_streams);
     w->task.n_log_streams = 1;
     w->task.log_streams[0] = (struct api_log_stream){.stream = "s-1", .follow = true, .tail = 10};
-    send_tasks(w);
-    run_until(w, has_log, "the tail");
+    world_send_tasks(w);
+    world_until(w, has_log, "the tail");
     assert_non_null(strstr(w->log.p, "main:weird bytes: ?[31m ?? end\n"));
     say_stop(w);
-    run_until(w, log_over, "the end of the log");
+    world_until(w, log_over, "the end of the log");
 }
 
 static void on_dialed(void *arg, int fd, const struct err *err)
@@ -754,7 +443,7 @@ static int dial(struct world *w, const char *replica, char digit, enum tunnel_se
     memset(t.secret, digit, TUNNEL_SECRET_HEX);
     tunnel_dial_new(w->loop, w->tunnel, &t, 2000, on_dialed, &fd);
     for (int i = 0; i < 30 && fd == -1; i++)
-        run_for(w, 100);
+        world_for(w, 100);
     return fd;
 }
 
@@ -773,9 +462,9 @@ static void test_tunnels(void **state)
     };
     struct world *w = *state;
     begin(w);
-    want(w, API_MAIN, TINY_BLOCKS);
-    send_tasks(w);
-    run_until(w, is_ready, "ready");
+    world_want(w, API_MAIN, TINY_BLOCKS);
+    world_send_tasks(w);
+    world_until(w, is_ready, "ready");
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         print_message("# %s\n", CASES[i].name);
         int fd = dial(w, CASES[i].replica, CASES[i].digit, CASES[i].service);
@@ -784,7 +473,7 @@ static void test_tunnels(void **state)
     }
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void)
 {
