@@ -66,49 +66,64 @@ static uint64_t free_of(uint64_t live, uint64_t total, const struct claim_sums *
     return by_reading < by_books ? by_reading : by_books;
 }
 
-/* The sums of one node: devices[i] belong to its i-th device, the last entry to its RAM. */
-static void add_replica(const struct node *n, const struct replica *r, struct claim_sums *sums)
+/* The sums of one node: items[i] belong to its i-th device, the last to its RAM. */
+struct node_sums {
+    const struct node *n;
+    struct claim_sums *items;
+};
+
+static struct claim_sums *sums_of(const struct node_sums *x, const char *uuid, bool *fake)
 {
-    struct claim_sums *ram = &sums[n->info.n_devices];
-    bool shown = r->ready_ms && n->seen_ms > r->ready_ms;
+    uint32_t n = x->n->info.n_devices;
+    *fake = false;
+    for (uint32_t i = 0; i < n && uuid[0]; i++)
+        if (strcmp(x->n->info.devices[i].uuid, uuid) == 0) {
+            *fake = x->n->info.devices[i].backend == BACKEND_FAKE;
+            return &x->items[i];
+        }
+    return uuid[0] ? NULL : &x->items[n];
+}
+
+static bool shown(const struct node *n, const struct replica *r)
+{
+    return r->ready_ms && n->seen_ms > r->ready_ms;
+}
+
+static void add_replica(const struct map *nodes, const struct replica *r)
+{
+    const struct node_sums *x;
+    struct claim_sums *c;
+    bool fake;
     for (uint32_t i = 0; i < r->a.n_parts; i++) {
         const struct assignment_part *p = &r->a.parts[i];
-        if (strcmp(p->node_id, n->info.id) != 0)
-            continue;
-        if (!p->uuid[0])
-            take(ram, assignment_part_bytes(p), !shown);
-        for (uint32_t k = 0; k < n->info.n_devices; k++)
-            if (strcmp(n->info.devices[k].uuid, p->uuid) == 0)
-                take(&sums[k], assignment_part_bytes(p),
-                     !shown || n->info.devices[k].backend == BACKEND_FAKE);
+        if ((x = map_get(nodes, p->node_id)) && (c = sums_of(x, p->uuid, &fake)))
+            take(c, assignment_part_bytes(p), fake || !shown(x->n, r));
     }
-    if (strcmp(r->a.main_id, n->info.id) != 0)
+    if (!(x = map_get(nodes, r->a.main_id)))
         return;
-    take(ram, r->a.host_weights_bytes, true);
-    take(ram, num_add_sat(r->a.host_kv_bytes, r->a.host_compute_bytes), !shown);
+    c = sums_of(x, "", &fake);
+    take(c, r->a.host_weights_bytes, true);
+    take(c, num_add_sat(r->a.host_kv_bytes, r->a.host_compute_bytes), !shown(x->n, r));
 }
 
 /* A copy of the node as placement may use it. */
-static void add_node(const struct server *s, const struct node *n, struct cluster_snapshot *out)
+static void add_node(const struct server *s, const struct node_sums *sums,
+                     struct cluster_snapshot *out)
 {
+    const struct node *n = sums->n;
     struct cluster_node *x = snapshot_add_node(out);
     const struct cluster_node *from = &n->info;
-    struct claim_sums *sums = mem_calloc((size_t)from->n_devices + 1, sizeof *sums);
-    void *value;
-    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);)
-        if (((struct replica *)value)->claimed)
-            add_replica(n, value, sums);
     *x = *from;
     x->devices = NULL;
     x->n_devices = 0;
     for (uint32_t i = 0; i < from->n_devices; i++) {
         struct cluster_device *d = node_add_device(x);
         *d = from->devices[i];
-        d->claimed_bytes = sums[i].all;
-        d->free_bytes = free_of(d->free_bytes, d->total_bytes, &sums[i]);
+        d->claimed_bytes = sums->items[i].all;
+        d->free_bytes = free_of(d->free_bytes, d->total_bytes, &sums->items[i]);
     }
-    x->ram_free_bytes = free_of(from->ram_free_bytes, from->ram_bytes, &sums[from->n_devices]);
-    free(sums);
+    x->ram_free_bytes =
+        free_of(from->ram_free_bytes, from->ram_bytes, &sums->items[from->n_devices]);
     x->state = node_state_of(n);
     STR_COPY(x->reason, n->drained ? n->drain_reason : "");
     x->seen_ms = loop_now_ms(s->loop) - n->seen_ms;
@@ -121,9 +136,26 @@ static void add_node(const struct server *s, const struct node *n, struct cluste
 void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
 {
     void *value;
+    size_t n = 0;
+    struct map *nodes = map_new(0);
+    struct node_sums *sums = mem_calloc(map_count(s->nodes), sizeof *sums);
     snapshot_init(out);
     out->revision = s->store->driver->revision(s->store);
-    for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);)
-        if (((struct node *)value)->reported)
-            add_node(s, value, out);
+    for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);) {
+        const struct node *x = value;
+        if (!x->reported)
+            continue;
+        sums[n] =
+            (struct node_sums){x, mem_calloc((size_t)x->info.n_devices + 1, sizeof *sums[n].items)};
+        map_set(nodes, x->info.id, &sums[n++]);
+    }
+    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);)
+        if (((struct replica *)value)->claimed)
+            add_replica(nodes, value);
+    for (size_t i = 0; i < n; i++) {
+        add_node(s, &sums[i], out);
+        free(sums[i].items);
+    }
+    free(sums);
+    map_free(nodes);
 }

@@ -110,10 +110,8 @@ json_t *deployment_doc(const struct server *s, const struct deployment *d, bool 
     if (!with_replicas)
         return o;
     json_t *list = json_put_array(o, "replicas");
-    void *value;
-    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);)
-        if (((struct replica *)value)->d == d)
-            json_array_append_new(list, replica_doc(s, value));
+    for (const struct replica *r = d->replicas; r; r = r->sibling)
+        json_array_append_new(list, replica_doc(s, r));
     return o;
 }
 

@@ -11,7 +11,8 @@
 
 #include <string.h>
 
-enum { MAX_PASSES = 64, RETRY_MS = 1000 };
+enum { MAX_PASSES = 64, MAX_ACTIONS = 1000 /* of one transaction */, RETRY_MS = 1000 };
+_Static_assert(MAX_ACTIONS * 2 <= STORE_MAX_OPS, "an action is at most two operations");
 
 int server_save_replica(struct server *s, struct replica *r, struct err *err)
 {
@@ -108,86 +109,111 @@ static void enter(struct server *s, struct replica *r, const struct recon_action
     STR_COPY(r->message, a->message);
 }
 
-static int set_state(struct server *s, struct replica *r, const struct recon_action *a,
-                     struct err *err)
-{
-    struct replica old = *r;
-    if (!replica_may(r->state, a->to))
-        return err_set(err, ERR_INTERNAL, "replica '%s' cannot go from %s to %s", r->id,
-                       replica_state_name(r->state), replica_state_name(a->to));
-    enter(s, r, a);
-    if (server_save_replica(s, r, err)) {
-        *r = old;
-        return -1;
-    }
-    log_line(r->state == REPLICA_FAILED || r->state == REPLICA_LOST ? LOG_WARN : LOG_INFO,
-             "replica_state replica=%s model=%s/%u generation=%u state=%s%s%s%s", r->id,
-             r->d->spec->name, r->index, r->generation, replica_state_name(r->state),
-             r->message[0] ? " reason=\"" : "", r->message, r->message[0] ? "\"" : "");
-    feed_touch_replica(s, r);
-    return 0;
-}
+/* ---- one transaction for all actions of a pass ----
+ * Three steps per action: memory is changed and the operations are noted; when the commit fails
+ * memory is put back; when it succeeds everybody is told. */
 
-static int create(struct server *s, struct deployment *d, uint32_t index, struct err *err)
+struct change {
+    const struct recon_action *a;
+    struct deployment *d;
+    struct replica *r;
+    struct replica old; /* its plain fields, to put back; what they point to does not change here */
+};
+
+static void prepare_create(struct server *s, struct change *c, struct ops *o)
 {
     char random[13], id[CLUSTER_ID];
     os_random_hex(random, 6);
     str_copyf(id, sizeof id, "r-%s", random);
-    struct replica *r = state_add_replica(s, d, id, index);
-    struct ops o = {0};
-    ops_put_spec(&o, "replica", id, replica_spec_doc(r), 0);
-    ops_put_status(&o, "replica", id, replica_status_doc(r), 0);
-    if (ops_commit(s, &o, &r->revision, err)) {
-        state_drop_replica(s, r);
-        return -1;
+    c->r = state_add_replica(s, c->d, id, c->a->index);
+    ops_put_spec(o, "replica", id, replica_spec_doc(c->r), 0);
+    ops_put_status(o, "replica", id, replica_status_doc(c->r), 0);
+}
+
+static int prepare(struct server *s, struct change *c, struct ops *o, struct err *err)
+{
+    struct replica *r = c->r;
+    if (r)
+        c->old = *r;
+    switch (c->a->kind) {
+    case RECON_CREATE:
+        prepare_create(s, c, o);
+        return 0;
+    case RECON_STATE:
+        if (!replica_may(r->state, c->a->to))
+            return err_set(err, ERR_INTERNAL, "replica '%s' cannot go from %s to %s", r->id,
+                           replica_state_name(r->state), replica_state_name(c->a->to));
+        enter(s, r, c->a);
+        ops_put_status(o, "replica", r->id, replica_status_doc(r), -1);
+        return 0;
+    case RECON_STOP:
+        r->stopping = true;
+        return 0;
+    case RECON_RELEASE:
+        r->claimed = false;
+        ops_unclaim(o, r->id);
+        ops_put_spec(o, "replica", r->id, replica_spec_doc(r), -1);
+        return 0;
+    case RECON_REMOVE:
+        ops_unclaim(o, r->id);
+        ops_delete(o, "replica", r->id);
+        return 0;
+    case RECON_REMOVE_DEPLOYMENT:
+        ops_delete(o, "deployment", c->d->spec->name);
+        return 0;
     }
-    feed_touch_replica(s, r);
-    return 0;
+    return err_set(err, ERR_INTERNAL, "no action %d", (int)c->a->kind);
 }
 
-static int release(struct server *s, struct replica *r, struct err *err)
+static void undo(struct server *s, struct change *c)
 {
-    struct ops o = {0};
-    r->claimed = false;
-    ops_unclaim(&o, r->id);
-    ops_put_spec(&o, "replica", r->id, replica_spec_doc(r), -1);
-    if (ops_commit(s, &o, &r->revision, err)) {
-        r->claimed = true;
-        return -1;
+    if (c->a->kind == RECON_CREATE)
+        state_drop_replica(s, c->r);
+    else if (c->r) {
+        struct replica *sibling = c->r->sibling;
+        *c->r = c->old;
+        c->r->sibling = sibling;
     }
-    feed_touch_replica(s, r);
-    sched_retry(s);
-    return 0;
 }
 
-static int remove_replica(struct server *s, struct replica *r, struct err *err)
+static void tell_state(struct server *s, const struct replica *r)
 {
-    struct ops o = {0};
-    ops_unclaim(&o, r->id);
-    ops_delete(&o, "replica", r->id);
-    if (ops_commit(s, &o, NULL, err))
-        return -1;
-    log_line(LOG_INFO, "replica_gone replica=%s model=%s/%u", r->id, r->d->spec->name, r->index);
-    feed_touch_replica(s, r);
-    logs_replica_gone(s, r);
-    state_drop_replica(s, r);
-    sched_retry(s);
-    return 0;
+    bool bad = r->state == REPLICA_FAILED || r->state == REPLICA_LOST;
+    log_line(bad ? LOG_WARN : LOG_INFO,
+             "replica_state replica=%s model=%s/%u generation=%u state=%s%s%s%s", r->id,
+             r->d->spec->name, r->index, r->generation, replica_state_name(r->state),
+             r->message[0] ? " reason=\"" : "", r->message, r->message[0] ? "\"" : "");
 }
 
-static int remove_deployment(struct server *s, struct deployment *d, struct err *err)
+static void tell_gone(struct server *s, struct deployment *d)
 {
-    struct ops o = {0};
     char name[CLUSTER_NAME];
     STR_COPY(name, d->spec->name);
-    ops_delete(&o, "deployment", name);
-    if (ops_commit(s, &o, NULL, err))
-        return -1;
     log_line(LOG_INFO, "deployment_gone name=%s", name);
     state_drop_deployment(s, d);
     feed_touch(s, FEED_DEPLOYMENT, name);
     feed_touch_routes(s);
-    return 0;
+}
+
+static void tell(struct server *s, struct change *c, int64_t revision)
+{
+    struct replica *r = c->r;
+    if (c->a->kind == RECON_REMOVE_DEPLOYMENT) {
+        tell_gone(s, c->d);
+        return;
+    }
+    if (c->a->kind == RECON_STATE)
+        tell_state(s, r);
+    if (c->a->kind != RECON_STOP)
+        r->revision = revision;
+    feed_touch_replica(s, r);
+    if (c->a->kind == RECON_RELEASE || c->a->kind == RECON_REMOVE)
+        sched_retry(s);
+    if (c->a->kind != RECON_REMOVE)
+        return;
+    log_line(LOG_INFO, "replica_gone replica=%s model=%s/%u", r->id, r->d->spec->name, r->index);
+    logs_replica_gone(s, r);
+    state_drop_replica(s, r);
 }
 
 /* ---- one pass ---- */
@@ -200,14 +226,6 @@ struct pass {
     struct recon_replica *have;
     struct recon_member **members;
 };
-
-static uint32_t index_of(const struct pass *p, const struct deployment *d)
-{
-    for (uint32_t i = 0; i < p->in.n_deployments; i++)
-        if (p->deployments[i] == d)
-            return i;
-    return 0; /* every replica's deployment is in the list */
-}
 
 static void view_replica(const struct server *s, struct pass *p, struct replica *r)
 {
@@ -224,7 +242,7 @@ static void view_replica(const struct server *s, struct pass *p, struct replica 
         bytes = num_add_sat(bytes, r->a.parts[k].weights_bytes);
     p->replicas[i] = r;
     p->members[i] = members;
-    p->have[i] = (struct recon_replica){.deployment = index_of(p, r->d),
+    p->have[i] = (struct recon_replica){.deployment = r->d->pass_index,
                                         .index = r->index,
                                         .state = r->state,
                                         .stopping = r->stopping,
@@ -249,6 +267,7 @@ static void pass_init(const struct server *s, struct pass *p)
     p->in.drain_ms = s->drain_ms;
     for (size_t i = 0; map_next(s->deployments, &i, NULL, &value);) {
         struct deployment *d = value;
+        d->pass_index = p->in.n_deployments;
         p->deployments[p->in.n_deployments] = d;
         p->want[p->in.n_deployments++] = (struct recon_deployment){d->spec->replicas, d->deleting};
     }
@@ -269,27 +288,33 @@ static void pass_done(struct pass *p)
     free(p->members);
 }
 
-static int apply(struct server *s, const struct pass *p, const struct recon_action *a,
-                 struct err *err)
+static int apply(struct server *s, const struct pass *p, const struct recon_action *actions,
+                 size_t n, struct err *err)
 {
-    struct replica *r = p->in.n_replicas ? p->replicas[a->replica] : NULL;
-    switch (a->kind) {
-    case RECON_CREATE:
-        return create(s, p->deployments[a->deployment], a->index, err);
-    case RECON_STATE:
-        return set_state(s, r, a, err);
-    case RECON_STOP:
-        r->stopping = true;
-        feed_touch_replica(s, r);
-        return 0;
-    case RECON_RELEASE:
-        return release(s, r, err);
-    case RECON_REMOVE:
-        return remove_replica(s, r, err);
-    case RECON_REMOVE_DEPLOYMENT:
-        return remove_deployment(s, p->deployments[a->deployment], err);
+    struct ops o = {0};
+    int64_t revision = 0;
+    size_t done = 0;
+    struct change *changes = mem_calloc(n, sizeof *changes);
+    int rc = 0;
+    for (; done < n && !rc; done++) {
+        struct change *c = &changes[done];
+        bool of_replica =
+            actions[done].kind != RECON_CREATE && actions[done].kind != RECON_REMOVE_DEPLOYMENT;
+        c->a = &actions[done];
+        c->r = of_replica ? p->replicas[c->a->replica] : NULL;
+        c->d = p->deployments[c->a->deployment];
+        rc = prepare(s, c, &o, err);
     }
-    return err_set(err, ERR_INTERNAL, "no action %d", (int)a->kind);
+    if (!rc && o.n)
+        rc = ops_commit(s, &o, &revision, err);
+    else
+        ops_drop(&o);
+    while (rc && done > 0)
+        undo(s, &changes[--done]);
+    for (size_t i = 0; i < done; i++)
+        tell(s, &changes[i], revision);
+    free(changes);
+    return rc;
 }
 
 static void on_pump(void *arg)
@@ -324,13 +349,15 @@ static bool one_pass(struct server *s, int64_t *wake_ms)
     reconcile(&p.in, &out);
     *wake_ms = out.wake_ms;
     bool ok = out.n > 0;
-    for (size_t i = 0; ok && i < out.n; i++)
-        if (apply(s, &p, &out.actions[i], &err)) {
+    for (size_t i = 0; ok && i < out.n; i += MAX_ACTIONS) {
+        size_t n = out.n - i < MAX_ACTIONS ? out.n - i : MAX_ACTIONS;
+        if (apply(s, &p, out.actions + i, n, &err)) {
             log_line(LOG_ERROR, "reconcile_failed error=\"%s\" next=\"again in %d ms\"", err.msg,
                      RETRY_MS);
             *wake_ms = p.in.now_ms + RETRY_MS;
             ok = false;
         }
+    }
     free(out.actions);
     pass_done(&p);
     return ok;

@@ -45,6 +45,7 @@ struct facts {
 };
 void facts_unref(struct facts *f); /* NULL allowed */
 
+struct replica;
 struct deployment {
     char id[CLUSTER_ID];
     int64_t revision;
@@ -53,8 +54,10 @@ struct deployment {
     json_t *summary;    /* of the facts, for people */
     int64_t created_at; /* Unix ms */
     bool deleting;
-    struct facts *facts; /* NULL until read (again) */
-    bool facts_wanted;   /* a job reads them */
+    struct facts *facts;      /* NULL until read (again) */
+    bool facts_wanted;        /* a job reads them */
+    struct replica *replicas; /* its own, linked by `sibling`, oldest first */
+    uint32_t pass_index;      /* in the reconciler\'s pass that is being made */
 };
 
 struct member {
@@ -69,6 +72,7 @@ struct member {
 struct replica {
     char id[CLUSTER_ID];
     struct deployment *d;
+    struct replica *sibling; /* the next of the same deployment */
     int64_t revision;
     /* desired (the store's spec) */
     uint32_t index, generation;
@@ -88,6 +92,7 @@ struct replica {
     int64_t since_ms, ready_ms; /* loop's clock; ready_ms 0: not in this generation */
     int64_t backoff_until_ms;
     bool stopping;        /* members are told to stop */
+    bool written;         /* by the transaction that is being made */
     uint64_t tried_epoch; /* of the scheduler; 0: never */
     int64_t full_plan_ms; /* when `plan` was last made with its changes */
 };
@@ -142,6 +147,7 @@ void ops_delete(struct ops *o, const char *kind, const char *id);
 void ops_claim(struct ops *o, const char *replica, const char *device, uint64_t bytes,
                uint64_t capacity);
 void ops_unclaim(struct ops *o, const char *replica);
+void ops_drop(struct ops *o); /* empties it */
 /* Commits and empties o in any case. */
 int ops_commit(struct server *s, struct ops *o, int64_t *revision, struct err *err);
 

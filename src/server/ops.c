@@ -44,9 +44,8 @@ void ops_unclaim(struct ops *o, const char *replica)
     add(o, STORE_UNCLAIM, NULL, replica);
 }
 
-int ops_commit(struct server *s, struct ops *o, int64_t *revision, struct err *err)
+void ops_drop(struct ops *o)
 {
-    int rc = s->store->driver->commit(s->store, o->items, o->n, revision, err);
     for (size_t i = 0; i < o->n; i++) {
         free((char *)o->items[i].kind);
         free((char *)o->items[i].id);
@@ -55,5 +54,11 @@ int ops_commit(struct server *s, struct ops *o, int64_t *revision, struct err *e
     }
     free(o->items);
     *o = (struct ops){0};
+}
+
+int ops_commit(struct server *s, struct ops *o, int64_t *revision, struct err *err)
+{
+    int rc = s->store->driver->commit(s->store, o->items, o->n, revision, err);
+    ops_drop(o);
     return rc;
 }

@@ -185,25 +185,21 @@ static void replica(struct ctx *c)
 
 /* Indexes that no row holds get a replica; a deployment that is being removed and holds none goes.
  */
-static void deployment(struct ctx *c, uint32_t d, bool *taken)
+static void deployment(struct ctx *c, uint32_t d, const uint32_t *first, const uint32_t *next)
 {
     const struct recon_deployment *want = &c->in->deployments[d];
-    uint32_t rows = 0;
-    memset(taken, 0, SPEC_MAX_REPLICAS * sizeof *taken);
-    for (uint32_t i = 0; i < c->in->n_replicas; i++) {
-        const struct recon_replica *r = &c->in->replicas[i];
-        if (r->deployment != d)
-            continue;
-        rows++;
-        if (r->index < SPEC_MAX_REPLICAS)
-            taken[r->index] = true;
-    }
+    bool taken[SPEC_MAX_REPLICAS];
+    uint32_t n = want->replicas < SPEC_MAX_REPLICAS ? want->replicas : SPEC_MAX_REPLICAS;
     if (want->deleting) {
-        if (!rows)
+        if (!first[d])
             act(c, RECON_REMOVE_DEPLOYMENT)->deployment = d;
         return;
     }
-    for (uint32_t i = 0; i < want->replicas && i < SPEC_MAX_REPLICAS; i++) {
+    memset(taken, 0, n * sizeof *taken);
+    for (uint32_t i = first[d]; i; i = next[i - 1])
+        if (c->in->replicas[i - 1].index < n)
+            taken[c->in->replicas[i - 1].index] = true;
+    for (uint32_t i = 0; i < n; i++) {
         if (taken[i])
             continue;
         struct recon_action *a = act(c, RECON_CREATE);
@@ -215,14 +211,18 @@ static void deployment(struct ctx *c, uint32_t d, bool *taken)
 void reconcile(const struct recon_in *in, struct recon_out *out)
 {
     struct ctx c = {.in = in, .out = out};
+    /* Rows of each deployment as a chain: index + 1 of the first and of the next, 0 ends it. */
+    mem_auto uint32_t *first = mem_calloc(in->n_deployments, sizeof *first);
+    mem_auto uint32_t *next = mem_calloc(in->n_replicas, sizeof *next);
     out->wake_ms = INT64_MAX;
     for (c.i = 0; c.i < in->n_replicas; c.i++) {
         c.r = &in->replicas[c.i];
+        next[c.i] = first[c.r->deployment];
+        first[c.r->deployment] = c.i + 1;
         replica(&c);
     }
     c.r = NULL;
     c.i = 0;
-    mem_auto bool *taken = mem_calloc(SPEC_MAX_REPLICAS, sizeof *taken);
     for (uint32_t d = 0; d < in->n_deployments; d++)
-        deployment(&c, d, taken);
+        deployment(&c, d, first, next);
 }

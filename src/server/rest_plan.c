@@ -124,12 +124,13 @@ void rest_explain(const struct call *c)
         call_fail(c, &err);
         return;
     }
-    mem_auto struct replica **rows = mem_calloc(map_count(c->s->replicas), sizeof *rows);
     size_t n = 0;
-    void *value;
-    for (size_t i = 0; map_next(c->s->replicas, &i, NULL, &value);)
-        if (((struct replica *)value)->d == d)
-            rows[n++] = value;
+    for (const struct replica *r = d->replicas; r; r = r->sibling)
+        n++;
+    mem_auto const struct replica **rows = mem_calloc(n, sizeof *rows);
+    n = 0;
+    for (const struct replica *r = d->replicas; r; r = r->sibling)
+        rows[n++] = r;
     qsort(rows, n, sizeof *rows, by_index);
     json_t *o = json_object();
     json_put_str(o, "name", d->spec->name);

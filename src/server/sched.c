@@ -87,7 +87,7 @@ static void facts_run(void *arg)
     }
 }
 
-static void refuse(struct server *s, struct replica *r, const char *code, const char *message);
+static void refuse(struct server *s, struct deployment *d, const char *code, const char *message);
 
 static void facts_done(void *arg, bool cancelled)
 {
@@ -97,12 +97,8 @@ static void facts_done(void *arg, bool cancelled)
         d->facts = mem_calloc(1, sizeof *d->facts);
         *d->facts = (struct facts){STEAL(j->facts), 1};
     }
-    void *value;
-    for (size_t i = 0; d && !d->facts && map_next(j->s->replicas, &i, NULL, &value);) {
-        struct replica *r = value;
-        if (r->d == d && r->state == REPLICA_PENDING)
-            refuse(j->s, r, err_info(j->err.code)->name, j->err.msg);
-    }
+    if (d && !d->facts)
+        refuse(j->s, d, err_info(j->err.code)->name, j->err.msg);
     if (d)
         d->facts_wanted = false;
     if (!cancelled)
@@ -126,51 +122,80 @@ static void want_facts(struct server *s, struct deployment *d)
 
 /* ---- outcomes ---- */
 
-/* A refusal is a state of mind, not of life: PENDING stays, with its reason. */
-static void refuse(struct server *s, struct replica *r, const char *code, const char *message)
+/* After a conflict memory may be behind the store (a commit whose answer was lost): learn the
+ * revision. */
+static void refresh(struct server *s, struct replica *r)
 {
-    r->tried_epoch = s->sched->epoch;
-    if (strcmp(r->code, code) == 0 && strcmp(r->message, message) == 0)
+    struct store_object o;
+    if (s->store->driver->get(s->store, "replica", r->id, &o, NULL))
         return;
-    struct replica old = *r;
-    struct err err = {0};
-    STR_COPY(r->code, code);
-    STR_COPY(r->message, message);
-    struct ops o = {0};
-    ops_put_spec(&o, "replica", r->id, replica_spec_doc(r), -1);
-    ops_put_status(&o, "replica", r->id, replica_status_doc(r), -1);
-    if (ops_commit(s, &o, &r->revision, &err)) {
-        STR_COPY(r->code, old.code);
-        STR_COPY(r->message, old.message);
-        log_line(LOG_ERROR, "refusal_not_saved replica=%s error=\"%s\"", r->id, err.msg);
-        return;
-    }
-    log_line(LOG_INFO, "replica_waits replica=%s model=%s/%u reason=\"%s\"", r->id,
-             r->d->spec->name, r->index, r->message);
-    feed_touch(s, FEED_REPLICA, r->id);
-    feed_touch_routes(s);
+    r->revision = o.revision;
+    store_object_done(&o);
 }
 
-/* Brothers of a refused replica ask for the same on the same cluster: they need no plan of their
- * own. */
-static void refuse_all(struct server *s, struct replica *r, const struct planning *p,
-                       uint64_t epoch)
+static bool waits(const struct replica *r)
 {
-    void *value;
-    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);) {
-        struct replica *x = value;
-        if (x->d != r->d || x->state != REPLICA_PENDING)
+    return r->state == REPLICA_PENDING;
+}
+
+static bool says(const struct replica *r, const char *code, const char *message)
+{
+    return strcmp(r->code, code) == 0 && strcmp(r->message, message) == 0;
+}
+
+/* PENDING stays, with a reason, for all replicas of the deployment that wait: they ask for the same
+ * on the same cluster. One transaction; a reason that could not be written is made again by the
+ * sweep. */
+static void refuse(struct server *s, struct deployment *d, const char *code, const char *message)
+{
+    struct ops o = {0};
+    struct err err = {0};
+    int64_t revision;
+    for (struct replica *r = d->replicas; r; r = r->sibling) {
+        r->written = false;
+        if (!waits(r))
             continue;
-        if (p->doc && (p->full || !x->plan)) {
-            json_decref(x->plan);
-            x->plan = json_incref(p->doc);
-            x->decided_at = os_wall_ms();
-            x->full_plan_ms = loop_now_ms(s->loop);
-        }
-        refuse(s, x, err_info(p->err.code ? p->err.code : ERR_NO_PLACEMENT)->name,
-               p->err.code ? p->err.msg : p->plan->summary);
-        x->tried_epoch = epoch;
+        r->tried_epoch = s->sched->epoch;
+        if (says(r, code, message))
+            continue;
+        r->written = true;
+        STR_COPY(r->code, code);
+        STR_COPY(r->message, message);
+        ops_put_status(&o, "replica", r->id, replica_status_doc(r), -1);
+        feed_touch(s, FEED_REPLICA, r->id);
     }
+    if (!o.n)
+        return;
+    log_line(LOG_INFO, "deployment_waits model=%s reason=\"%s\"", d->spec->name, message);
+    feed_touch_routes(s);
+    size_t n = o.n;
+    if (ops_commit(s, &o, &revision, &err)) {
+        log_line(LOG_ERROR, "refusal_not_saved model=%s replicas=%zu error=\"%s\"", d->spec->name,
+                 n, err.msg);
+        return;
+    }
+    for (struct replica *r = d->replicas; r; r = r->sibling)
+        if (r->written)
+            r->revision = revision;
+}
+
+/* The plan of a refusal stays in memory: after a restart it is made anew within moments. */
+static void refuse_plan(struct server *s, struct deployment *d, const struct planning *p,
+                        uint64_t epoch)
+{
+    for (struct replica *r = d->replicas; r; r = r->sibling) {
+        if (!waits(r) || !p->doc || (!p->full && r->plan))
+            continue;
+        json_decref(r->plan);
+        r->plan = json_incref(p->doc);
+        r->decided_at = os_wall_ms();
+        r->full_plan_ms = loop_now_ms(s->loop);
+    }
+    refuse(s, d, err_info(p->err.code ? p->err.code : ERR_NO_PLACEMENT)->name,
+           p->err.code ? p->err.msg : p->plan->summary);
+    for (struct replica *r = d->replicas; r; r = r->sibling)
+        if (waits(r))
+            r->tried_epoch = epoch; /* of the snapshot: what came after it is tried again */
 }
 
 /* Every node of the plan must still be there and take work; what else may have changed is checked
@@ -242,17 +267,6 @@ static int commit(struct server *s, struct replica *r, struct planning *p, struc
     return rc;
 }
 
-/* After a conflict memory may be behind the store (a commit whose answer was lost): learn the
- * revision. */
-static void refresh(struct server *s, struct replica *r)
-{
-    struct store_object o;
-    if (s->store->driver->get(s->store, "replica", r->id, &o, NULL))
-        return;
-    r->revision = o.revision;
-    store_object_done(&o);
-}
-
 static void assign(struct server *s, struct replica *r, struct planning *p)
 {
     struct err err = {0};
@@ -290,12 +304,11 @@ static void job_done(void *arg, bool cancelled)
     if (!cancelled) {
         c->busy = false;
         struct replica *r = state_replica(c->s, j->replica);
-        bool wanted = r && r->state == REPLICA_PENDING && !r->d->deleting &&
-                      r->d->revision == j->p->spec_revision;
+        bool wanted = r && waits(r) && !r->d->deleting && r->d->revision == j->p->spec_revision;
         if (wanted && j->p->plan && j->p->plan->feasible)
             assign(c->s, r, j->p);
         else if (wanted)
-            refuse_all(c->s, r, j->p, j->epoch);
+            refuse_plan(c->s, r->d, j->p, j->epoch);
     }
     struct server *s = c->s;
     planning_free(j->p);

@@ -71,6 +71,10 @@ static void replica_free(struct replica *r)
 
 void state_drop_replica(struct server *s, struct replica *r)
 {
+    struct replica **at = &r->d->replicas;
+    while (*at != r)
+        at = &(*at)->sibling;
+    *at = r->sibling;
     map_del(s->replicas, r->id);
     replica_free(r);
 }
@@ -95,6 +99,10 @@ struct replica *state_add_replica(struct server *s, struct deployment *d, const 
     r->d = d;
     r->index = index;
     r->since_ms = loop_now_ms(s->loop);
+    struct replica **at = &d->replicas;
+    while (*at)
+        at = &(*at)->sibling;
+    *at = r;
     map_set(s->replicas, r->id, r);
     return r;
 }

@@ -89,14 +89,10 @@ json_t *view_tasks(const struct server *s, const char *node_id)
 }
 
 /* The best that any replica can say of the model. */
-static const char *route_state(const struct server *s, const struct deployment *d)
+static const char *route_state(const struct deployment *d)
 {
     bool starting = false, pending = false, failed = false;
-    void *value;
-    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);) {
-        const struct replica *r = value;
-        if (r->d != d)
-            continue;
+    for (const struct replica *r = d->replicas; r; r = r->sibling) {
         if (r->state == REPLICA_READY)
             return "ready";
         starting = starting || (r->state >= REPLICA_ASSIGNED && r->state <= REPLICA_STARTING);
@@ -111,16 +107,17 @@ static const char *route_state(const struct server *s, const struct deployment *
 static void route_fill(const struct server *s, const struct deployment *d, struct api_route *m)
 {
     STR_COPY(m->name, d->spec->name);
-    STR_COPY(m->state, route_state(s, d));
+    STR_COPY(m->state, route_state(d));
     m->ctx = d->spec->ctx;
     m->n_slots = d->spec->n_slots;
     m->created_at = d->created_at;
-    m->endpoints = mem_calloc(map_count(s->replicas), sizeof *m->endpoints);
-    void *value;
-    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);) {
-        const struct replica *r = value;
+    size_t n_replicas = 0;
+    for (const struct replica *r = d->replicas; r; r = r->sibling)
+        n_replicas++;
+    m->endpoints = mem_calloc(n_replicas, sizeof *m->endpoints);
+    for (const struct replica *r = d->replicas; r; r = r->sibling) {
         const struct node *n = state_node(s, r->a.main_id);
-        if (r->d != d || r->state != REPLICA_READY || !n)
+        if (r->state != REPLICA_READY || !n)
             continue;
         struct api_endpoint *e = &m->endpoints[m->n_endpoints++];
         STR_COPY(e->replica, r->id);
