@@ -114,7 +114,9 @@ int cmd_rm(int argc, char **argv)
     if (wait) {
         struct progress p = {
             .cli = &c, .name = c.operands[0], .goal = PROGRESS_GONE, .timeout_s = seconds};
-        if (progress_wait(&p, &status))
+        int rc = progress_wait(&p, &status);
+        json_decref(p.last);
+        if (rc)
             return status;
     }
     if (c.json)
