@@ -40,17 +40,19 @@ static uint64_t device_compute(const struct estimate_model *m, const struct shap
                                bool has_layers, uint64_t peak)
 {
     if (h->pipelined) {
-        uint64_t acts = num_mul_sat(dev == h->first ? 16 : 7, m->act);
+        unsigned copies = dev == h->first ? 16 : 7;
+        if (m->recurrent_only) /* measured on falcon-mamba, 2 and 4 devices */
+            copies = dev == h->first ? 25 : dev == h->last ? 24 : 32;
+        uint64_t acts = num_mul_sat(copies, m->act);
         uint64_t n = num_add_sat(num_mul_sat(PIPELINE_COPIES, m->mask), acts);
         n = num_add_sat(n, num_add_sat(peak, m->big));
         if (dev == h->first)
             n = num_add_sat(n, m->first_extra);
-        /* Recurrent models over several devices take about twice the closed form (measured). */
-        return m->recurrent_only ? num_mul_sat(n, 2) : n;
+        return n;
     }
     if (!h->whole && !has_layers) /* the output layer alone: one row of logits per slot */
         return num_mul_sat(num_mul_sat(4, (uint64_t)m->n_vocab + m->n_embd), m->opts.n_slots);
-    uint64_t acts = !h->whole ? 2 : dev == h->first ? 4 : 3;
+    uint64_t acts = !h->whole ? (m->recurrent_only ? 5 : 2) : dev == h->first ? 4 : 3;
     if (!h->moe_host && h->whole)
         acts = 4;
     return num_add_sat(num_add_sat(m->mask, num_mul_sat(acts, m->act)), peak);
@@ -66,7 +68,7 @@ static uint64_t host_compute(const struct estimate_model *m, const struct shape 
         return num_add_sat(max_u64(m->host_mask, moe_peak), four);
     if (h->whole)
         return num_add_sat(m->host_mask, four);
-    return num_add_sat(num_add_sat(m->host_mask, num_mul_sat(5, m->act)),
+    return num_add_sat(num_add_sat(m->host_mask, num_mul_sat(m->recurrent_only ? 7 : 5, m->act)),
                        max_u64(cpu_peak, moe_peak));
 }
 

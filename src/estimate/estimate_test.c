@@ -249,6 +249,51 @@ static void test_more_models(void **state)
     assert_true(t.exact > 250);
 }
 
+/* What llama-server 0.7.0 (b11669) logged for further models over RPC devices, compute in MiB:
+ * recurrent models, a block for prediction, experts in RAM. Micro-batch 512. */
+static void test_more_compute(void **state)
+{
+    static const struct {
+        const char *model;
+        uint32_t devices, ctx, slots, n_cpu_moe;
+        int64_t ngl;
+        double compute[4], host;
+    } CASES[] = {
+        {"falcon-mamba-7b-q8_0", 1, 8192, 1, 0, -1, {97.57}, 32.01},
+        {"falcon-mamba-7b-q8_0", 2, 8192, 1, 0, -1, {264.70, 256.56}, 80.03},
+        {"falcon-mamba-7b-q8_0", 4, 8192, 1, 0, -1, {264.70, 320.56, 320.56, 256.56}, 80.03},
+        {"falcon-mamba-7b-q8_0", 2, 32768, 4, 0, -1, {266.77, 258.63}, 80.03},
+        {"falcon-mamba-7b-q8_0", 2, 8192, 1, 0, 20, {104.59, 104.59}, 120.60},
+        {"glm-4.5-air-q4_k_m", 3, 16384, 1, 0, -1, {330.05, 258.04, 258.04}, 144.07},
+        {"mixtral-8x7b-q4_k_m", 2, 8192, 1, 10, -1, {208.01, 200.01}, 192.03},
+        {"mixtral-8x7b-q4_k_m", 1, 8192, 1, 0, 20, {200.01}, 216.02},
+    };
+    struct models ms = {0};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct record r = {.devices = CASES[i].devices,
+                           .opts = {.ctx = CASES[i].ctx, .n_slots = CASES[i].slots, .ubatch = 512},
+                           .ngl = CASES[i].ngl,
+                           .n_cpu_moe = CASES[i].n_cpu_moe,
+                           .only = -1,
+                           .shares = {1, 1, 1, 1}};
+        const struct arch_facts *f = model_named(&ms, CASES[i].model);
+        struct estimate_model *m = estimate_new(f, &r.opts, NULL);
+        struct estimate_bytes out[MAX_DEVICES], host;
+        struct estimate_split split;
+        uint32_t counts[MAX_DEVICES];
+        split_of(&r, f, counts, &split);
+        estimate_split_bytes(m, &split, out, &host);
+        for (uint32_t d = 0; d <= r.devices; d++) {
+            double want = d < r.devices ? CASES[i].compute[d] : CASES[i].host;
+            double got = (double)(d < r.devices ? out[d].compute : host.compute) / 1048576;
+            if (fabs(got - want) > 0.05 * want)
+                fail_msg("case %zu, device %u: %.2f MiB for %.2f", i, d, got, want);
+        }
+        estimate_free(m);
+    }
+    models_free(&ms);
+}
+
 static void test_splits(void **state)
 {
     json_auto_t *doc = load_json("llamacpp-splits.json");
@@ -275,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_more_models),
+        cmocka_unit_test(test_more_compute),
         cmocka_unit_test(test_splits),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
