@@ -5,6 +5,7 @@ The file is sparse (the exact header, a hole for the data), the shim lets the un
 skip the mathematics. Planning, deploying, processes, ports, tunnels, logs and the chat are what they are in earnest."""
 import json
 import os
+import re
 import sys
 import time
 
@@ -16,22 +17,19 @@ MIB = 2**20
 
 def clusters():
     """name -> (ram, cards) of the cluster file; the rows have one form, so no YAML reader is needed."""
-    hosts = {}
     with open(os.path.join(ROOT, "tests/data/clusters/cluster-mixed.yaml"), encoding="utf-8") as f:
-        for line in f:
-            if line.strip().startswith("- {name:"):
-                head, gpus = line.split("gpus: [")
-                fields = dict(w.split(": ") for w in head.strip(" -{").rstrip(", ").split(", "))
-                hosts[fields["name"]] = (fields["ram"], gpus.strip().rstrip("}").rstrip("]"))
-    return hosts
+        rows = re.findall(r"- \{name: (\S+), +ram: (\S+), +gpus: \[(.+)\]\}", f.read())
+    return {name: (ram, cards) for name, ram, cards in rows}
 
 
 def start(rig, hosts):
+    options = {}
     for name, (ram, cards) in hosts.items():
         path = os.path.join(rig.dir, name + ".yaml")
         with open(path, "w", encoding="utf-8") as f:
             f.write("devices:\n  - %s\n" % cards)
-        rig.worker(name, "--devices", "fake:" + path, "--ram-limit", ram, shim=True)
+        options[name] = ("--devices", "fake:" + path, "--ram-limit", ram)
+    rig.workers(options, shim=True)
 
 
 def compare(rig, name, plan_parts):

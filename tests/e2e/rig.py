@@ -374,6 +374,13 @@ class Rig:
             self.wait("node %s" % name, lambda: self._must_live(p) and self.usable(name, engine_dir is None), 20)
         return p
 
+    def workers(self, options, **kw):
+        """Several at once, {name: extra arguments}; then all are waited for."""
+        for name, args in options.items():
+            self.worker(name, *args, wait=False, **kw)
+        for name in options:
+            self.wait("node %s" % name, lambda n=name: self.usable(n), 30)
+
     def usable(self, name, engine=True):
         n = self.node(name)
         return n["state"] == "ready" and (n["engine"] or not engine)

@@ -34,14 +34,15 @@ def talkative_engine(rig):
 
 
 def start(rig, rng):
-    engine = talkative_engine(rig)
+    engine, options = talkative_engine(rig), {}
     for name in HOSTS:
         path = os.path.join(rig.dir, name + ".yaml")
         with open(path, "w", encoding="ascii") as f:
             f.write("devices:\n")
             for i in range(CARDS_PER_HOST):
                 f.write("  - {name: Card %d, memory: %dMiB, bandwidth: %dGB/s}\n" % (i, rng.randrange(6000, 82000), rng.randrange(300, 2000)))
-        rig.worker(name, "--devices", "fake:" + path, "--ram-limit", "64GiB", shim=True, engine_dir=engine)
+        options[name] = ("--devices", "fake:" + path, "--ram-limit", "64GiB")
+    rig.workers(options, shim=True, engine_dir=engine)
 
 
 def engine_says(rig, text_of_argv):

@@ -149,8 +149,7 @@ def ui(rig):
 def main():
     with Rig("three_nodes") as rig:
         rig.serve()
-        for name in NODES:
-            rig.worker(name, "--ram-limit", RAM)
+        rig.workers({name: ("--ram-limit", RAM) for name in NODES})
         path = rig.demo("big", *MODEL)
         files = files_of(rig)
         start = time.monotonic()
