@@ -95,6 +95,8 @@ static const struct fault FAULTS[] = {
     {"Failed to connect to ", ERR_UNREACHABLE, "no connection to a member's rpc-server", NULL, 1},
     {"Remote RPC server crashed", ERR_UNREACHABLE, "the connection to a member's rpc-server broke",
      NULL, 0},
+    {"input configs, but system only has", ERR_UNSUPPORTED, "it cannot span so many devices", NULL,
+     0},
     {"error: invalid argument", ERR_UNSUPPORTED, "this version does not know an option", NULL, 1},
     {"error: unknown device", ERR_NOT_FOUND, "it does not see a planned device", NULL, 1},
     {"invalid device: ", ERR_NOT_FOUND, "it does not see a planned device", NULL, 1},
