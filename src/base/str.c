@@ -13,7 +13,7 @@ struct str str_of(const char *s)
 
 bool str_eq(struct str a, struct str b)
 {
-    return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+    return a.n == b.n && (!a.n || memcmp(a.p, b.p, a.n) == 0);
 }
 
 static char lower(char c)

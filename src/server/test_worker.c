@@ -26,7 +26,7 @@ static void put_done(void *arg, const struct err *err)
     free(p);
     if (!f)
         return;
-    f->busy = false;
+    f->report = NULL;
     step(f);
 }
 
@@ -37,7 +37,8 @@ static void put_async(struct fake_worker *f, const char *path, json_t *doc /* ta
     json_decref(doc);
     struct put *p = mem_calloc(1, sizeof *p);
     p->f = report ? f : NULL;
-    f->busy = f->busy || report;
+    if (report)
+        f->report = p;
     struct http_call_opts o = {.addr = f->w->addr,
                                .fd = -1,
                                .method = "PUT",
@@ -134,7 +135,7 @@ static json_t *report_doc(const struct api_task *t, enum member_state state, con
 
 static void step(struct fake_worker *f)
 {
-    for (uint32_t i = 0; i < f->list.n && !f->busy && !f->silent && !f->hold; i++) {
+    for (uint32_t i = 0; i < f->list.n && !f->report && !f->silent && !f->hold; i++) {
         const struct api_task *t = &f->list.items[i];
         struct fake_run *r = run_of(f, t);
         enum member_state to = next_state(f, t, r->state);
@@ -172,6 +173,17 @@ static void on_retry(void *arg)
     f->tasks.arg = f;
     str_copyf(path, sizeof path, "/api/v1/nodes/%s/tasks?watch=1", f->node_id);
     watch_open(&f->tasks, f->w, path, f->key);
+}
+
+void worker_free(struct fake_worker *f)
+{
+    loop_timer_del(f->beat);
+    loop_timer_del(f->retry);
+    watch_close(&f->tasks);
+    api_tasks_done(&f->list);
+    if (f->report)
+        f->report->f = NULL;
+    free(f);
 }
 
 struct fake_worker *worker_join(struct world *w, const char *name, uint32_t n_devices,

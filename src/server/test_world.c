@@ -123,15 +123,6 @@ void world_restart(struct world *w)
     start(w, addr);
 }
 
-static void worker_free(struct fake_worker *f)
-{
-    loop_timer_del(f->beat);
-    loop_timer_del(f->retry);
-    watch_close(&f->tasks);
-    api_tasks_done(&f->list);
-    free(f);
-}
-
 void world_close(struct world *w)
 {
     while (w->workers) {

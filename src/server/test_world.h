@@ -63,10 +63,10 @@ struct fake_worker {
     char name[32], node_id[CLUSTER_ID], key[64];
     uint32_t n_devices;
     uint64_t total_bytes, free_bytes;
-    bool silent; /* no heartbeat, no report, no watch */
-    bool hold;   /* takes tasks, reports nothing */
-    bool fail;   /* every member here fails at its start */
-    bool busy;   /* a report is on its way */
+    bool silent;        /* no heartbeat, no report, no watch */
+    bool hold;          /* takes tasks, reports nothing */
+    bool fail;          /* every member here fails at its start */
+    struct put *report; /* on its way, or NULL */
     struct watch tasks;
     struct loop_timer *beat, *retry;
     struct api_tasks list;
@@ -81,6 +81,7 @@ struct fake_worker {
 };
 struct fake_worker *worker_join(struct world *w, const char *name, uint32_t n_devices,
                                 uint64_t total_bytes);
+void worker_free(struct fake_worker *f);
 void worker_silence(struct fake_worker *f);
 void worker_speak(struct fake_worker *f);
 /* Reports a state for the worker's current task of this replica. Returns the HTTP status. */

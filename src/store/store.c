@@ -50,7 +50,7 @@ static int check_op(const struct store_op *op, struct err *err)
     case STORE_PUT_STATUS:
         if (!json_is_object(op->doc))
             return err_set(err, ERR_INVALID, "the document of '%s' is no object", op->id);
-        /* fallthrough */
+        __attribute__((fallthrough));
     case STORE_DELETE:
         if (!name_ok(op->kind))
             return err_set(err, ERR_INVALID, "a store kind must be 1 to %d bytes", STORE_MAX_NAME);
