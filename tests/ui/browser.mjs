@@ -3,8 +3,16 @@ import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
-const { chromium } = require('playwright-core');
+const { chromium } = load();
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+function load() {
+  try {
+    return require('playwright-core');
+  } catch (e) {
+    throw new Error(`${e.message.split('\n')[0]}\nRun tests/ui/packages.sh first: it installs what the browser tests need.`);
+  }
+}
 
 export function launch() {
   return chromium.launch({

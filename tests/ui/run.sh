@@ -3,11 +3,7 @@
 # Leaves web/node_modules (ignored by git) and nothing else.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../../web"
-LOCK=$(sha256sum package-lock.json)
-if [ "$(cat node_modules/.lock-sum 2>/dev/null)" != "$LOCK" ]; then
-    npm ci --no-audit --no-fund
-    echo "$LOCK" >node_modules/.lock-sum
-fi
+../tests/ui/packages.sh
 npm run check
 npm test
 UI_DIST=$(mktemp -d)
