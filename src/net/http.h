@@ -84,6 +84,14 @@ struct http_server_opts {
 struct http_server *http_server_new(struct loop *l, const struct http_server_opts *o,
                                     struct err *err);
 const char *http_server_addr(const struct http_server *s); /* with the real port */
+struct http_counts {
+    size_t connections;   /* now */
+    uint64_t requests;    /* that reached the handler */
+    uint64_t refused;     /* malformed, too large or too slow: 400, 408, 413, 431 */
+    uint64_t turned_away; /* 503: no connection left */
+    uint64_t stalled;     /* cut off: the client took no byte, or a stream outran it */
+};
+struct http_counts http_server_counts(const struct http_server *s);
 /* Stops accepting and closes every connection (on_close runs). */
 void http_server_free(struct http_server *s);
 

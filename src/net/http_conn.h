@@ -61,6 +61,8 @@ size_t conn_pending(const struct conn *c);
 void conn_reply_ended(struct conn *c);
 /* Closes the connection from the loop, on_close running first. */
 void conn_break(struct conn *c);
+/* The same for a stream that its client cannot keep up with. */
+void conn_outrun(struct conn *c);
 /* Has the loop look at the connection: on_drain, a buffered request, or its end. */
 void conn_wake(struct conn *c);
 /* Releases a request; its memory stays until the end of the batch. */

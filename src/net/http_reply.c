@@ -259,7 +259,7 @@ void http_write(struct http_req *r, const void *p, size_t n)
     if (!r->conn || !n || r->head_only)
         return;
     if (conn_pending(r->conn) > 0 && conn_pending(r->conn) + n > HTTP_MAX_PENDING) {
-        conn_break(r->conn);
+        conn_outrun(r->conn);
         return;
     }
     char size[24];

@@ -30,9 +30,9 @@ struct http_server {
     struct loop_io *io;
     struct deadline accept_pause;
     struct conn *conns;
-    size_t n_conns;
+    struct http_counts counts;
     bool warned_full;
-    uint64_t n_requests;
+    uint64_t n_ids;
     char id_prefix[13];
     char addr[ADDR_TEXT];
 };
@@ -80,7 +80,7 @@ static void conn_kill(struct conn *c)
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
-    c->server->n_conns--;
+    c->server->counts.connections--;
     struct http_req *r = STEAL(c->req);
     loop_defer(c->server->loop, free_conn, c);
     if (!r)
@@ -234,6 +234,7 @@ static void refuse(struct conn *c, int status, const struct err *err)
     buf_auto struct buf page;
     buf_init(&page, 4096);
     http_error_page(&page, status, err);
+    c->server->counts.refused++;
     c->close_after = true;
     conn_send(c, &(struct iovec){page.p, page.n}, 1);
     conn_reply_ended(c);
@@ -257,8 +258,8 @@ static void choose_id(struct http_server *s, struct http_req *r)
     if (ok)
         str_copyf(r->id, sizeof r->id, "%.*s", (int)id.n, id.p);
     else
-        str_copyf(r->id, sizeof r->id, "%s%08llx", s->id_prefix, (unsigned long long)s->n_requests);
-    s->n_requests++;
+        str_copyf(r->id, sizeof r->id, "%s%08llx", s->id_prefix, (unsigned long long)s->n_ids);
+    s->n_ids++;
 }
 
 /* The request as parsed, with a copy of its head: the bytes it came in are reused. */
@@ -296,6 +297,7 @@ static void dispatch(struct conn *c)
     c->state = CONN_REPLY;
     c->close_after = !r->keep_alive;
     r->dispatched = true;
+    c->server->counts.requests++;
     conn_update(c);
     c->server->o.handler(c->server->o.ctx, r);
 }
@@ -457,6 +459,7 @@ static void on_conn(void *arg, unsigned events)
 static void on_deadline(void *arg)
 {
     struct conn *c = arg;
+    c->server->counts.stalled += conn_pending(c) > 0;
     if (conn_pending(c) || c->state == CONN_LINGER || (c->state == CONN_HEAD && !c->in.n)) {
         conn_kill(c);
     } else if (c->state == CONN_HEAD) {
@@ -491,6 +494,12 @@ static void on_wake(void *arg)
     }
 }
 
+void conn_outrun(struct conn *c)
+{
+    c->server->counts.stalled++;
+    conn_break(c);
+}
+
 void conn_wake(struct conn *c)
 {
     if (c->wake_queued || c->state == CONN_DEAD)
@@ -514,7 +523,7 @@ static void new_conn(struct http_server *s, int fd, const char *peer)
     if (c->next)
         c->next->link = &c->next;
     s->conns = c;
-    s->n_conns++;
+    s->counts.connections++;
     deadline_init(&c->deadline, s->loop, on_deadline, c);
     c->io = loop_io_add(s->loop, fd, LOOP_READ, on_conn, c);
     deadline_set(&c->deadline, s->o.idle_timeout_ms);
@@ -527,6 +536,7 @@ static void turn_away(struct http_server *s, int fd)
     buf_auto struct buf page;
     buf_init(&page, 4096);
     http_error_page(&page, 503, &err);
+    s->counts.turned_away++;
     send(fd, page.p, page.n, MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     close(fd);
@@ -550,7 +560,7 @@ static void on_accept(void *arg, unsigned events)
             deadline_set(&s->accept_pause, ACCEPT_PAUSE_MS);
             return;
         }
-        if (s->n_conns >= s->o.max_connections) {
+        if (s->counts.connections >= s->o.max_connections) {
             turn_away(s, fd);
             continue;
         }
@@ -598,6 +608,11 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_opt
 const char *http_server_addr(const struct http_server *s)
 {
     return s->addr;
+}
+
+struct http_counts http_server_counts(const struct http_server *s)
+{
+    return s->counts;
 }
 
 void http_server_free(struct http_server *s)

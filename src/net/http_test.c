@@ -442,6 +442,7 @@ static void test_flood_is_cut(void **state)
     assert_true(f.failed);
     assert_int_equal(f.err.code, ERR_UNREACHABLE);
     assert_int_equal(w.n_closed, 1);
+    assert_int_equal(http_server_counts(w.server).stalled, 1);
     buf_done(&f.body);
     close_world(&w);
 }
@@ -534,6 +535,10 @@ static void test_raw(void **state)
             fail_msg("%s: %s", RAW[i].name, got);
         if (w.n_handled != RAW[i].handled)
             fail_msg("%s: %d requests were handled", RAW[i].name, w.n_handled);
+        struct http_counts n = http_server_counts(w.server);
+        assert_int_equal(n.requests, w.n_handled);
+        if (RAW[i].status && RAW[i].status[0] == '4')
+            assert_int_equal(n.refused, 1);
         raw_done(&r);
         close_world(&w);
     }
@@ -647,6 +652,8 @@ static void test_connection_cap(void **state)
         raw_open(&r[i], &w);
     assert_true(r[2].closed);
     assert_memory_equal(r[2].got.p, "HTTP/1.1 503 ", 13);
+    assert_int_equal(http_server_counts(w.server).turned_away, 1);
+    assert_int_equal(http_server_counts(w.server).connections, 2);
     raw_done(&r[0]);
     run_ms(w.loop, 10);
     raw_done(&r[2]);
@@ -671,6 +678,7 @@ static void test_write_stall(void **state)
     loop_io_set(r.io, 0); /* never reads */
     run_ms(w.loop, 300);
     assert_int_equal(w.n_closed, 1);
+    assert_int_equal(http_server_counts(w.server).stalled, 1);
     raw_done(&r);
     close_world(&w);
 }
