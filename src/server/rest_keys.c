@@ -117,6 +117,20 @@ static int read_token(struct auth_key *k, const json_t *doc, struct err *err)
     return 0;
 }
 
+/* The address by which the caller reached us is the best guess at what reaches us from elsewhere.
+ */
+static char *own_url(const struct call *c)
+{
+    static const char *const HOST_CHARS =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]";
+    struct str host = http_req_header(c->req, "host");
+    size_t ok = 0;
+    while (ok < host.n && host.p[ok] && strchr(HOST_CHARS, host.p[ok]))
+        ok++;
+    return ok && ok == host.n ? mem_printf("http://%.*s", (int)host.n, host.p)
+                              : mem_strdup(c->s->url);
+}
+
 void rest_token_create(const struct call *c)
 {
     static const char *const KEYS[] = {"uses", "ttl_s"};
@@ -136,7 +150,8 @@ void rest_token_create(const struct call *c)
     auth_make(c->s->auth, &k, text);
     if (!store_key(c, &k))
         return;
-    mem_auto char *command = mem_printf("stowage worker --join %s --token %s", c->s->url, text);
+    mem_auto char *url = own_url(c);
+    mem_auto char *command = mem_printf("stowage worker --join %s --token %s", url, text);
     json_t *o = json_object();
     json_put_str(o, "token", text);
     json_put_str(o, "command", command);
