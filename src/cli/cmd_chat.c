@@ -150,13 +150,13 @@ static void print_stats(const struct turn *t)
             (unsigned long long)t->tokens);
 }
 
-static int one_question(const struct cli *c, const char *prompt, const char *system, uint64_t max)
+static int one_question(const struct cli *c, const char *prompt, const char *system_text, uint64_t max)
 {
     struct err err = {0};
     struct turn t = {.show = !c->json};
     json_auto_t *messages = json_array();
-    if (system)
-        add_message(messages, "system", system);
+    if (system_text)
+        add_message(messages, "system", system_text);
     add_message(messages, "user", prompt);
     int rc = ask(c, c->operands[0], messages, max, &t, &err);
     if (!c->json && t.reply.n)
@@ -178,15 +178,15 @@ static int one_question(const struct cli *c, const char *prompt, const char *sys
     return rc;
 }
 
-static int conversation(const struct cli *c, const char *system, uint64_t max)
+static int conversation(const struct cli *c, const char *system_text, uint64_t max)
 {
     bool tty = isatty(STDIN_FILENO);
     json_auto_t *messages = json_array();
     char *line = NULL;
     size_t cap = 0;
     int rc = 0;
-    if (system)
-        add_message(messages, "system", system);
+    if (system_text)
+        add_message(messages, "system", system_text);
     if (tty)
         fputs("Ask away; an empty line or Ctrl-D ends.\n", stderr);
     for (;;) {
@@ -220,10 +220,10 @@ static int conversation(const struct cli *c, const char *system, uint64_t max)
 
 int cmd_chat(int argc, char **argv)
 {
-    const char *system = NULL;
+    const char *system_text = NULL;
     uint64_t max_tokens = 0;
     const struct opt opts[] = {
-        {"system", 0, OPT_STR, &system, "TEXT", "system prompt"},
+        {"system", 0, OPT_STR, &system_text, "TEXT", "system prompt"},
         {"max-tokens", 0, OPT_U64, &max_tokens, "N", "at most N tokens per answer", 1, 1 << 24},
     };
     struct cli c = {.usage = "MODEL [PROMPT]",
@@ -238,9 +238,9 @@ int cmd_chat(int argc, char **argv)
     if (!cli_start(&c, argc, argv, &status))
         return status;
     if (c.n_operands == 2)
-        return one_question(&c, c.operands[1], system, max_tokens);
+        return one_question(&c, c.operands[1], system_text, max_tokens);
     if (c.json)
         return err_fill(&err, ERR_USAGE, "--json answers one PROMPT, so one is needed"),
                cli_fail(&c, &err, NULL);
-    return conversation(&c, system, max_tokens);
+    return conversation(&c, system_text, max_tokens);
 }
