@@ -34,7 +34,7 @@ enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_Q8_0 = 8, Q8_BLOCK = 32 };
 struct demo {
     uint64_t layers, embd, heads, kv_heads, ff, vocab, ctx, seed;
     const char *type_name, *name, *sparse_from;
-    bool moe;
+    bool moe, json;
     uint32_t type, file_type;
 };
 
@@ -296,6 +296,22 @@ static int write_model(const char *path, const struct buf *header, const struct 
     return rc;
 }
 
+static void report(const struct demo *d, const char *path, uint64_t header, uint64_t data,
+                   const char *what)
+{
+    char size[24];
+    if (!d->json) {
+        printf("%s: %s. %s\n", path, num_fmt_gib(size, sizeof size, header + data), what);
+        return;
+    }
+    json_t *doc = json_object();
+    json_put_str(doc, "path", path);
+    json_put_u64(doc, "header_bytes", header);
+    json_put_u64(doc, "data_bytes", data);
+    json_put_str(doc, "note", what);
+    cli_json(doc);
+}
+
 static int check_shape(struct demo *d, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(TYPES); i++)
@@ -338,9 +354,7 @@ static int write_tiny(const char *path, struct demo *d, struct err *err)
     if (rc == 0)
         rc = write_model(path, &header, &b, data, err);
     if (rc == 0)
-        printf("%s: %s, %u layers, %u tokens. Its weights are random numbers: it speaks noise.\n",
-               path, num_fmt_gib(size, sizeof size, header.n + data), (unsigned)d->layers,
-               (unsigned)d->vocab);
+        report(d, path, header.n, data, "Its weights are random numbers: it speaks noise.");
     gguf_builder_free(b.w);
     free(b.fills);
     return rc;
@@ -402,15 +416,13 @@ static int write_giant(const char *path, const struct demo *d, struct err *err)
     struct gguf_builder *w = gguf_builder_new();
     buf_auto struct buf header;
     buf_init(&header, GGUF_MAX_HEADER);
-    char size[24];
     int rc = build_giant(w, g, bytes, err);
     if (rc == 0)
         rc = gguf_build_header(w, &header, err);
     if (rc == 0)
         rc = write_model(path, &header, NULL, gguf_builder_data(w), err);
     if (rc == 0)
-        printf("%s: %s of which only the header is on disk. For tests: it has no weights.\n", path,
-               num_fmt_gib(size, sizeof size, header.n + gguf_builder_data(w)));
+        report(d, path, header.n, gguf_builder_data(w), "Only its header is on disk: for tests.");
     else
         err_wrap(err, "%s", d->sparse_from);
     gguf_builder_free(w);
@@ -443,7 +455,7 @@ int cmd_demo_model(int argc, char **argv)
         {"name", 0, OPT_STR, &d.name, "NAME", "general.name of the file", 0, 0},
         {"moe", 0, OPT_FLAG, &d.moe, NULL, "8 experts per block, 2 of them used", 0, 0},
         {"sparse-from", 0, OPT_STR, &d.sparse_from, "FILE.ggufh",
-         "the tensors of that header and a hole instead of data (tests)", 0, 0},
+         "that header over a hole (for tests)", 0, 0},
     };
     struct cli c = {
         .usage = "OUT.gguf [options]",
@@ -457,6 +469,7 @@ int cmd_demo_model(int argc, char **argv)
     if (!cli_start(&c, argc, argv, &status))
         return status;
     const char *path = c.operands[0];
+    d.json = c.json;
     if (d.sparse_from ? write_giant(path, &d, &err) : write_tiny(path, &d, &err))
         return cli_fail(&c, &err, NULL);
     return 0;

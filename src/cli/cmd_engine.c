@@ -411,7 +411,7 @@ int cmd_engine(int argc, char **argv)
         {"backend", 0, OPT_STR, &e.backend, "cpu|vulkan", "of Debian's packages (cpu)"},
         {"dir", 0, OPT_STR, &e.dir_option, "DIR", "where engines live (STATE/engines)"},
         {"state-dir", 0, OPT_STR, &e.cli.state_dir, "DIR", "STATE ($STOWAGE_STATE_DIR)"},
-        {"url", 0, OPT_STR, &e.url, "URL", "a release archive (tar) instead of Debian's packages"},
+        {"url", 0, OPT_STR, &e.url, "URL", "a release archive (tar)"},
         {"sha256", 0, OPT_STR, &e.sha256, "HEX", "its checksum"},
         {"path", 0, OPT_STR, &e.path, "FOLDER", "a llama.cpp that is on this machine already"},
         {"upgrade", 0, OPT_FLAG, &e.upgrade, NULL, "install anew even when it is there"},
