@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ROWS = 8, N_KV = 3, UBATCH = 512 };
+enum { MAX_ROWS = 8, N_KV = 3, UBATCH = 512, WIDTH = 80 };
 
 static const enum kv_type KV_SHOWN[N_KV] = {KV_F16, KV_Q8_0, KV_Q4_0};
 
@@ -93,29 +93,26 @@ static void print_head(const struct inspect *in)
         name = slash ? slash + 1 : in->path;
     }
     printf("%s\n", name);
-    printf("Model                  %s, %s parameters, %s, %u layers", f->arch, params, f->quant,
-           f->n_layers);
+    printf("Model        %s, %s parameters, %s, %u layers", f->arch, params, f->quant, f->n_layers);
     if (f->ctx_train)
         printf(", context %u", f->ctx_train);
     if (f->file_bytes >= 1000000000)
-        printf("\nFile                   %.1f GB (%.1f GiB)", (double)f->file_bytes / 1e9,
+        printf("\nFile         %.1f GB (%.1f GiB)", (double)f->file_bytes / 1e9,
                gib(f->file_bytes));
     else
-        printf("\nFile                   %.1f MB", (double)f->file_bytes / 1e6);
+        printf("\nFile         %.1f MB", (double)f->file_bytes / 1e6);
     printf(", %u file%s, %u tensors", f->n_files, f->n_files > 1 ? "s" : "", f->n_tensors);
-    printf("%s\n", in->info.header_only ? ", header only: no tensor data" : "");
+    printf("%s\n", in->info.header_only ? ", header only" : "");
 }
 
 static void print_weights(const struct inspect *in)
 {
     const struct arch_facts *f = in->f;
     char a[32], b[32];
-    printf("Weights                %u layers %s", f->n_layers,
-           num_fmt_gib(a, sizeof a, in->layers));
+    printf("Weights      %u layers %s", f->n_layers, num_fmt_gib(a, sizeof a, in->layers));
     printf(", output %s", num_fmt_gib(a, sizeof a, in->head));
     printf(", embedding %s (host)\n", num_fmt_gib(a, sizeof a, f->embedding_bytes));
-    printf("Splits into            %u layers of %s", f->n_layers,
-           num_fmt_gib(a, sizeof a, in->layer_min));
+    printf("Splits into  %u layers of %s", f->n_layers, num_fmt_gib(a, sizeof a, in->layer_min));
     if (in->layer_max != in->layer_min)
         printf(" to %s", num_fmt_gib(b, sizeof b, in->layer_max));
     if (f->n_blocks > f->n_layers)
@@ -123,8 +120,8 @@ static void print_weights(const struct inspect *in)
                f->n_blocks - f->n_layers > 1 ? "s" : "");
     printf("\n");
     if (in->experts)
-        printf("Experts                %u per layer, %u used per token; %s, may stay in RAM\n",
-               f->n_expert, f->n_expert_used, num_fmt_gib(a, sizeof a, in->experts));
+        printf("Experts      %u per layer, %u used per token; %s, may stay in RAM\n", f->n_expert,
+               f->n_expert_used, num_fmt_gib(a, sizeof a, in->experts));
 }
 
 static void print_table(const struct inspect *in)
@@ -154,13 +151,31 @@ static void print_table(const struct inspect *in)
     snapshot_done(&defaults);
 }
 
+/* A label and a sentence of any length, broken between words at 80 columns. */
+static void print_wrapped(const char *label, const char *text)
+{
+    size_t col = strlen(label);
+    printf("%s", label);
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        if (col + 1 + n > WIDTH) {
+            printf("\n ");
+            col = 1;
+        }
+        printf(" %.*s", (int)n, text);
+        col += 1 + n;
+        text += n + strspn(text + n, " ");
+    }
+    printf("\n");
+}
+
 static void print_text(const struct inspect *in)
 {
     print_head(in);
     print_weights(in);
     print_table(in);
     if (in->f->warning[0])
-        printf("Warning: %s\n", in->f->warning);
+        print_wrapped("Warning:", in->f->warning);
     printf("Where it would go:  stowage plan %s -f CLUSTER.yaml\n", in->path);
 }
 
