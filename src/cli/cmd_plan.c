@@ -1,10 +1,203 @@
-/* `stowage plan`: where a model would go, and why. */
+/* `stowage plan`: where a model would go, and why. Nothing is changed. With -f it plans on a
+ * cluster file by itself; without, the server plans on the live cluster. */
 #include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/plan_text.h"
 
+#include "arch/arch.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "client/client.h"
+#include "cluster/deployment.h"
+#include "model/model.h"
+#include "os/file.h"
+#include "place/place.h"
+
+#include <langinfo.h>
+#include <locale.h>
 #include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_CTX = 8192, UBATCH = 512, MAX_CLUSTER_FILE = 64 << 20, MAX_TEXT = 4 << 20 };
+
+struct plan_args {
+    const char *cluster, *out, *kv, *policy;
+    uint64_t ctx, slots, max_nodes, max_gpus, budget;
+    struct opt_list nodes, exclude, gpus;
+    bool no_ram;
+};
+
+/* The document that the server gets too; the same call validates it here and there. */
+static json_t *spec_doc(const struct plan_args *a, const char *model)
+{
+    json_t *d = json_object();
+    json_put_str(d, "name", "plan");
+    json_put_str(d, "model", model);
+    json_put_u64(d, "ctx", a->ctx);
+    json_put_u64(d, "n_slots", a->slots);
+    json_put_str(d, "kv", a->kv);
+    json_put_str(d, "policy", a->policy);
+    json_put_u64(d, "max_nodes", a->max_nodes);
+    json_put_u64(d, "max_gpus", a->max_gpus);
+    json_put_bool(d, "no_ram", a->no_ram);
+    json_object_set_new(d, "nodes", cli_list(&a->nodes));
+    json_object_set_new(d, "exclude_nodes", cli_list(&a->exclude));
+    json_object_set_new(d, "gpus", cli_list(&a->gpus));
+    return d;
+}
+
+static int read_cluster(const char *path, struct cluster_snapshot *s, struct err *err)
+{
+    mem_auto char *text = NULL;
+    size_t n;
+    if (file_read(path, MAX_CLUSTER_FILE, &text, &n, err))
+        return -1;
+    json_auto_t *doc = text[strspn(text, " \t\r\n")] == '{' ? json_parse(text, n, err)
+                                                            : json_parse_yaml(text, n, err);
+    if (doc && snapshot_from_json(s, doc, err) == 0)
+        return 0;
+    err_wrap(err, "%s", path);
+    return -1;
+}
+
+/* What was taken for granted, for the last line. */
+static void add_assumed(json_t *plan, const struct cluster_snapshot *s, const struct plan_args *a,
+                        const struct deployment_spec *spec, const struct arch_facts *f)
+{
+    json_t *list = json_put_array(plan, "assumed");
+    char runtime[24], margin[24];
+    num_fmt_gib(runtime, sizeof runtime, s->runtime_bytes);
+    num_fmt_gib(margin, sizeof margin, s->margin_bytes);
+    mem_auto char *ctx =
+        mem_printf("context %u per slot%s, %u slot%s, KV %s", spec->ctx, a->ctx ? "" : " (default)",
+                   spec->n_slots, spec->n_slots == 1 ? "" : "s", spec->kv);
+    mem_auto char *kept = mem_printf("runtime %s per GPU, margin %s per device", runtime, margin);
+    json_array_append_new(list, json_string(ctx));
+    json_array_append_new(list, json_string(kept));
+    if (f->warning[0])
+        json_array_append_new(list, json_string(f->warning));
+}
+
+static json_t *plan_here(const struct plan_args *a, const char *model, json_t *doc, struct err *err)
+{
+    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    struct cluster_snapshot s;
+    json_t *out = NULL;
+    snapshot_init(&s);
+    struct arch_facts *f = NULL;
+    if (spec_from_json(spec, doc, err) == 0 && read_cluster(a->cluster, &s, err) == 0)
+        f = model_facts(model, NULL, err);
+    if (f) {
+        struct place_demand d = {.facts = f, .spec = spec};
+        uint32_t most = f->ctx_train ? f->ctx_train : DEFAULT_CTX;
+        if (!spec->ctx)
+            spec->ctx = most < DEFAULT_CTX ? most : DEFAULT_CTX;
+        d.opts = (struct estimate_opts){.ctx = spec->ctx * spec->n_slots, /* -c is for all slots */
+                                        .n_slots = spec->n_slots,
+                                        .ubatch = UBATCH};
+        struct place_budget budget = {.steps = a->budget};
+        if (kv_type_parse(spec->kv, &d.opts.kv_k, err) == 0) {
+            d.opts.kv_v = d.opts.kv_k;
+            struct place_plan *p = place_plan(&s, &d, &budget, err);
+            if (p) {
+                out = place_to_json(p);
+                add_assumed(out, &s, a, spec, f);
+                place_free(p);
+            }
+        }
+    }
+    arch_free(f);
+    snapshot_done(&s);
+    return out;
+}
+
+static json_t *plan_there(const struct cli *c, const struct plan_args *a, json_t *spec, char *hint,
+                          struct err *err)
+{
+    struct client *client = cli_connect(c, err);
+    json_t *out = NULL;
+    if (!client)
+        return NULL;
+    json_auto_t *body = json_object();
+    json_object_set(body, "spec", spec);
+    if (a->budget)
+        json_put_u64(body, "budget", a->budget);
+    client_do(client, "POST", "/api/v1/plan", body, &out, hint, err);
+    client_free(client);
+    return out;
+}
+
+static bool ascii_only(void)
+{
+    setlocale(LC_CTYPE, "");
+    return strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
+}
+
+static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
+{
+    bool fits = json_is_true(json_object_get(plan, "feasible"));
+    int status = fits ? 0 : err_info(ERR_NO_PLACEMENT)->exit;
+    struct err err = {0};
+    if (a->out) {
+        mem_auto char *text = json_text(plan);
+        if (file_write(a->out, text, strlen(text), 0644, &err)) {
+            json_decref(plan);
+            return cli_fail(c, &err, NULL);
+        }
+    }
+    if (c->json) {
+        cli_json(plan);
+        return status;
+    }
+    buf_auto struct buf out;
+    buf_init(&out, MAX_TEXT);
+    if (!fits)
+        buf_adds(&out, "stowage: ");
+    plan_text(plan, &(struct plan_text_opts){.ascii = ascii_only()}, &out);
+    fwrite(out.p, 1, out.n, fits ? stdout : stderr);
+    json_decref(plan);
+    return status;
+}
 
 int cmd_plan(int argc, char **argv)
 {
-    fputs("stowage: plan is not built into this binary yet\n", stderr);
-    return 1;
+    struct plan_args a = {.kv = "f16", .policy = "tiered", .slots = 1};
+    const struct opt opts[] = {
+        {"file", 'f', OPT_STR, &a.cluster, "CLUSTER",
+         "plan on this cluster file, not the live one"},
+        {"ctx", 'c', OPT_U64, &a.ctx, "N", "context per slot (trained, at most 8192)", 1,
+         SPEC_MAX_CTX},
+        {"parallel", 0, OPT_U64, &a.slots, "N", "requests at a time, each with its context (1)", 1,
+         SPEC_MAX_SLOTS},
+        {"kv", 0, OPT_STR, &a.kv, "TYPE", "cache type: f16, q8_0, q4_0"},
+        {"policy", 0, OPT_STR, &a.policy, "NAME", "tiered (default) or fastest"},
+        {"nodes", 0, OPT_LIST, &a.nodes, "A,B", "only these nodes"},
+        {"exclude-nodes", 0, OPT_LIST, &a.exclude, "A,B", "not these nodes"},
+        {"gpus", 0, OPT_LIST, &a.gpus, "N:I,..", "only these GPUs, as node:index or uuid"},
+        {"max-nodes", 0, OPT_U64, &a.max_nodes, "N", "at most so many nodes", 1, CLUSTER_MAX_NODES},
+        {"max-gpus", 0, OPT_U64, &a.max_gpus, "N", "at most so many GPUs", 1, CLUSTER_MAX_DEVICES},
+        {"no-ram", 0, OPT_FLAG, &a.no_ram, NULL, "no layers in RAM"},
+        {"budget", 0, OPT_U64, &a.budget, "STEPS",
+         "search steps (default: a fraction of a second)"},
+        {"out", 'o', OPT_STR, &a.out, "FILE", "write the plan as JSON to FILE"},
+    };
+    struct cli c = {.usage = "FILE [-f CLUSTER] [options]",
+                    .about = "Shows where a model would go, and why. FILE is a GGUF file or a "
+                             "header-only .ggufh.\nExit status 3 when nothing fits.",
+                    .opts = opts,
+                    .n_opts = ARRAY_LEN(opts),
+                    .min_operands = 1,
+                    .max_operands = 1,
+                    .connects = true};
+    int status;
+    if (!cli_start(&c, argc, argv, &status))
+        return status;
+    struct err err = {0};
+    char hint[240] = "";
+    mem_auto char *model = cli_absolute(c.operands[0], &err);
+    json_auto_t *doc = model ? spec_doc(&a, model) : NULL;
+    json_t *plan = NULL;
+    if (doc)
+        plan = a.cluster ? plan_here(&a, model, doc, &err) : plan_there(&c, &a, doc, hint, &err);
+    return plan ? show(&c, &a, plan) : cli_fail(&c, &err, hint);
 }

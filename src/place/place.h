@@ -86,4 +86,9 @@ json_t *place_to_json(const struct place_plan *p);
 int place_validate(const struct cluster_snapshot *s, const struct place_demand *d,
                    const struct assignment *a, struct err *err);
 
+/* The same for a model that is estimated already. */
+int place_validate_model(const struct cluster_snapshot *s, const struct deployment_spec *spec,
+                         const struct estimate_model *m, const struct assignment *a,
+                         struct err *err);
+
 #endif

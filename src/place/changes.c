@@ -1,0 +1,239 @@
+/* ONE CHANGE AWAY: the smallest changes that make it fit or give a better tier, each one planned
+ * again by the same search before it is said. */
+#include "place/place_int.h"
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/str.h"
+
+#include <string.h>
+
+enum {
+    CHANGE_STEPS = 4 << 20, /* of one trial */
+    CTX_STEP = 256,         /* the engine rounds to this */
+    MAX_ADDED = 64,
+};
+#define ADDED_BYTES (24 * GIB)
+#define ADDED_BANDWIDTH 936e9
+
+struct search {
+    const struct cluster_snapshot *s;
+    const struct place_demand *d;
+    struct place_plan *p;
+    enum place_tier last; /* better than what there is */
+};
+
+struct trial {
+    bool fits;
+    enum place_tier tier;
+    uint32_t n_nodes, n_gpus;
+    double tok_s;
+};
+
+static bool try_plan(const struct search *x, const struct cluster_snapshot *s,
+                     const struct deployment_spec *spec, const struct estimate_opts *opts,
+                     struct trial *t)
+{
+    *t = (struct trial){0};
+    struct estimate_model *m = estimate_new(x->d->facts, opts, NULL);
+    struct scene *c = m ? scene_new(s, spec, m, NULL) : NULL;
+    if (c) {
+        struct tiers_opts o = {.last = x->last, .steps = CHANGE_STEPS};
+        struct answer a;
+        tiers_solve(c, &o, &a, &x->p->steps);
+        if (a.feasible) {
+            double sec = place_seconds(c, a.main, a.parts, a.n_parts, a.n_cpu, a.n_moe);
+            *t = (struct trial){true, a.tier, a.n_nodes, a.n_gpus, sec > 0 ? 1 / sec : 0};
+        }
+        answer_done(&a);
+    }
+    scene_free(c);
+    estimate_free(m);
+    return t->fits;
+}
+
+static struct place_change *add(const struct search *x, const struct trial *t)
+{
+    struct place_plan *p = x->p;
+    p->changes = mem_realloc(p->changes, p->n_changes + 1, sizeof *p->changes);
+    struct place_change *c = &p->changes[p->n_changes++];
+    *c = (struct place_change){
+        .tier = t->fits ? t->tier : TIER_NONE, .tok_s = t->tok_s, .fits = t->fits};
+    if (!t->fits)
+        STR_COPY(c->gives, "not enough alone");
+    else if (t->tier == TIER_CPU)
+        str_copyf(c->gives, sizeof c->gives, "CPU only, %u node%s, %.1f tok/s", t->n_nodes,
+                  t->n_nodes == 1 ? "" : "s", t->tok_s);
+    else
+        str_copyf(c->gives, sizeof c->gives, "%s, %u GPU%s on %u node%s, %.1f tok/s",
+                  place_tier_name(t->tier), t->n_gpus, t->n_gpus == 1 ? "" : "s", t->n_nodes,
+                  t->n_nodes == 1 ? "" : "s", t->tok_s);
+    return c;
+}
+
+/* The largest context, in whole steps per slot, that does. */
+static void change_ctx(const struct search *x)
+{
+    uint32_t slots = x->d->opts.n_slots ? x->d->opts.n_slots : 1;
+    uint32_t lo = 0, hi = (x->d->opts.ctx / slots - 1) / CTX_STEP; /* lo fits, hi + 1 does not */
+    struct estimate_opts o = x->d->opts;
+    struct trial t, best = {0};
+    while (lo < hi) {
+        uint32_t mid = (lo + hi + 1) / 2;
+        o.ctx = mid * CTX_STEP * slots;
+        if (try_plan(x, x->s, x->d->spec, &o, &t)) {
+            lo = mid;
+            best = t;
+        } else {
+            hi = mid - 1;
+        }
+    }
+    if (lo)
+        str_copyf(add(x, &best)->set, sizeof x->p->changes->set, "--ctx %u", lo * CTX_STEP);
+}
+
+static void change_kv(const struct search *x)
+{
+    static const enum kv_type TYPES[] = {KV_Q8_0, KV_Q4_0};
+    struct trial t;
+    if (x->d->opts.kv_k != KV_F16 && x->d->opts.kv_k != KV_Q8_0)
+        return;
+    for (size_t i = x->d->opts.kv_k == KV_Q8_0; i < ARRAY_LEN(TYPES); i++) {
+        struct estimate_opts o = x->d->opts;
+        o.kv_k = o.kv_v = TYPES[i];
+        bool fits = try_plan(x, x->s, x->d->spec, &o, &t);
+        if (fits || (i + 1 == ARRAY_LEN(TYPES) && !x->p->feasible))
+            str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "--kv %s",
+                      kv_type_name(TYPES[i]));
+        if (fits)
+            return;
+    }
+}
+
+/* ---- changes of the cluster ---- */
+
+static void copy_snapshot(const struct cluster_snapshot *from, struct cluster_snapshot *to)
+{
+    *to = *from;
+    to->nodes = mem_calloc(from->n_nodes + 1, sizeof *to->nodes);
+    memcpy(to->nodes, from->nodes, from->n_nodes * sizeof *to->nodes);
+}
+
+/* The ready node with most GPU memory, else most RAM: where one would put a card. */
+static uint32_t home(const struct search *x)
+{
+    uint32_t best = UINT32_MAX;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < x->s->n_nodes; i++) {
+        const struct cluster_node *n = &x->s->nodes[i];
+        uint64_t sum = n->ram_free_bytes / 1024;
+        for (uint32_t k = 0; k < n->n_devices; k++)
+            sum = num_add_sat(sum, n->devices[k].free_bytes);
+        if (n->state == NODE_READY && (best == UINT32_MAX || sum > most)) {
+            best = i;
+            most = sum;
+        }
+    }
+    return best;
+}
+
+static bool try_added(const struct search *x, uint32_t node, uint32_t count, struct trial *t)
+{
+    struct cluster_snapshot s;
+    copy_snapshot(x->s, &s);
+    struct cluster_node *n = &s.nodes[node];
+    uint32_t had = n->n_devices;
+    n->devices = mem_calloc(had + count, sizeof *n->devices);
+    if (had)
+        memcpy(n->devices, x->s->nodes[node].devices, had * sizeof *n->devices);
+    for (uint32_t i = 0; i < count; i++) {
+        struct cluster_device *d = &n->devices[had + i];
+        *d = (struct cluster_device){.kind = DEVICE_GPU,
+                                     .index = had ? n->devices[had - 1].index + 1 + i : i,
+                                     .total_bytes = ADDED_BYTES,
+                                     .free_bytes = ADDED_BYTES,
+                                     .bandwidth_bytes_per_s = ADDED_BANDWIDTH};
+        str_copyf(d->uuid, sizeof d->uuid, "added-%u", i);
+        STR_COPY(d->name, "24 GiB GPU");
+    }
+    n->n_devices = had + count;
+    bool fits = try_plan(x, &s, x->d->spec, &x->d->opts, t);
+    free(n->devices);
+    free(s.nodes);
+    return fits;
+}
+
+static void change_add(const struct search *x)
+{
+    uint32_t node = home(x), lo = 0, hi = 1;
+    struct trial t, best;
+    if (node == UINT32_MAX || x->d->spec->gpus.n)
+        return;
+    while (hi <= MAX_ADDED && !try_added(x, node, hi, &best)) {
+        lo = hi;
+        hi *= 2;
+    }
+    if (hi > MAX_ADDED)
+        return;
+    while (lo + 1 < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (try_added(x, node, mid, &t)) {
+            hi = mid;
+            best = t;
+        } else {
+            lo = mid;
+        }
+    }
+    str_copyf(add(x, &best)->set, sizeof x->p->changes->set, "add %u GPU%s of 24 GiB to %.24s", hi,
+              hi == 1 ? "" : "s", x->s->nodes[node].name);
+}
+
+static void change_undrain(const struct search *x)
+{
+    struct trial t;
+    for (uint32_t i = 0, tried = 0; i < x->s->n_nodes && tried < 4; i++) {
+        if (x->s->nodes[i].state != NODE_DRAINED)
+            continue;
+        tried++;
+        struct cluster_snapshot s;
+        copy_snapshot(x->s, &s);
+        s.nodes[i].state = NODE_READY;
+        bool fits = try_plan(x, &s, x->d->spec, &x->d->opts, &t);
+        if (fits || !x->p->feasible)
+            str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "undrain %.50s",
+                      x->s->nodes[i].name);
+        free(s.nodes);
+    }
+}
+
+/* Without the constraints of the spec, when there are any. */
+static void change_free(const struct search *x)
+{
+    const struct deployment_spec *d = x->d->spec;
+    if (!d->max_nodes && !d->max_gpus && !d->no_ram && !d->nodes.n && !d->exclude_nodes.n &&
+        !d->gpus.n)
+        return;
+    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    *spec = *d;
+    spec->max_nodes = spec->max_gpus = 0;
+    spec->no_ram = false;
+    spec->nodes.n = spec->exclude_nodes.n = spec->gpus.n = 0;
+    struct trial t;
+    if (try_plan(x, x->s, spec, &x->d->opts, &t))
+        str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "without the limits asked for");
+}
+
+void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,
+                  const struct place_budget *budget, struct place_plan *p)
+{
+    if (p->feasible && p->tier == TIER_ONE_GPU)
+        return;
+    struct search x = {.s = s, .d = d, .p = p, .last = TIER_CPU};
+    if (p->feasible)
+        x.last = p->tier - 1;
+    change_ctx(&x);
+    change_kv(&x);
+    change_undrain(&x);
+    change_free(&x);
+    change_add(&x);
+}

@@ -1,0 +1,62 @@
+/* The last step of the search: given devices, the best order and split. Pure; any thread.
+ *
+ * All devices given are used, each with one contiguous range of at least one layer. Exact by a
+ * dynamic program over "how many of each class are used so far" while the classes are few enough;
+ * beyond that a set of good orders is tried and the answer says that it is not proved. */
+#ifndef PLACE_LEAF_H
+#define PLACE_LEAF_H
+
+#include "place/need.h"
+
+#define PLACE_INF (INT64_MAX / 4)
+
+/* Decode time of layers on one kind of device, in ns. cum has n + 1 entries. */
+struct speed {
+    const int64_t *cum;
+    int64_t fixed; /* once per device */
+    int64_t tail;  /* the output layer */
+};
+
+struct leaf_dev {
+    uint64_t room; /* bytes it may hold */
+    uint32_t rank; /* of room */
+    uint32_t speed;
+    int64_t net_fixed, net_tail; /* of the way between it and the main node; 0 when local */
+    uint32_t id;                 /* the caller's */
+};
+
+struct leaf {
+    const struct need *need;
+    struct ranks *ranks;
+    const struct speed *speeds;
+    const struct leaf_dev *dev;
+    uint32_t n_dev;
+    const int64_t *cpu_ns; /* n + 1: time of the first x layers on the CPU, x in [1, n_cpu_max] */
+    uint32_t n_cpu_max;    /* 0: all layers on devices */
+    uint64_t max_work;     /* table cells that may be filled */
+};
+
+struct leaf_answer {
+    bool feasible;
+    bool exact; /* proved: the least time, or that nothing fits */
+    int64_t ns;
+    uint32_t n_cpu;
+    uint16_t *order;  /* n_dev: indexes into dev, pipeline order; room is the caller's */
+    uint16_t *counts; /* n_dev, in that order */
+    uint64_t work;    /* cells filled */
+};
+
+/* Whether all layers fit these devices or fewer of them, in any order: how many it took, 0 for no.
+ * *exact false: a "no" is not proved (too many different devices for max_work). *work counts cells.
+ */
+uint32_t leaf_fits(const struct leaf *l, bool *exact, uint64_t *work);
+/* Fills *a (order and counts are set by the caller to room for n_dev). */
+void leaf_solve(const struct leaf *l, struct leaf_answer *a);
+/* The least time of the devices in the order given in a->order; fills counts, n_cpu and ns. Keeps
+ * `spare` bytes free on every device. False when it does not fit. */
+bool leaf_split(const struct leaf *l, uint64_t spare, struct leaf_answer *a);
+/* Among the splits of that order that take a->ns, the one whose fullest device has most room left.
+ */
+void leaf_balance(const struct leaf *l, struct leaf_answer *a);
+
+#endif

@@ -1,0 +1,31 @@
+/* What the files that make a plan of an answer share; nobody else includes this. */
+#ifndef PLACE_PLACE_INT_H
+#define PLACE_PLACE_INT_H
+
+#include "place/place.h"
+#include "place/tiers.h"
+
+enum { PLACE_STEPS = 40 << 20 }; /* the default budget: a fraction of a second */
+
+/* A plan without ONE CHANGE AWAY, from a model that is estimated already. Tests call it with models
+ * made by hand. */
+struct place_plan *place_model(const struct cluster_snapshot *s, const struct deployment_spec *spec,
+                               const struct estimate_model *m, const struct place_budget *budget,
+                               struct err *err);
+
+/* reasons.c: proof, why and rejected of an answer; per-GPU reasons and the summary of a refusal. */
+void reasons_answer(const struct scene *c, const struct answer *a, struct place_plan *p);
+void reasons_refusal(const struct scene *c, struct place_plan *p);
+struct place_reason *reasons_add(struct place_plan *p, enum place_code code);
+
+/* changes.c: ONE CHANGE AWAY, each planned again. */
+void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,
+                  const struct place_budget *budget, struct place_plan *p);
+
+/* Seconds per token of a split of parts on the snapshot, as estimate/ has it. */
+double place_seconds(const struct scene *c, uint32_t main, const struct answer_part *parts,
+                     uint32_t n_parts, uint32_t n_cpu, uint32_t n_moe);
+const char *place_device_label(const struct scene *c, uint32_t node, uint32_t index, char *dst,
+                               size_t cap); /* "hill:0 RTX 3090", "hill RAM" */
+
+#endif

@@ -1,0 +1,80 @@
+/* A demand on a snapshot, as the search sees it: candidates after the constraints, needs and times
+ * taken from estimate/, links. Pure; any thread.
+ *
+ * Times and compute buffers are asked of estimate/ itself, on models of one layer or none, so no
+ * formula is written twice. */
+#ifndef PLACE_SCENE_H
+#define PLACE_SCENE_H
+
+#include "cluster/cluster.h"
+#include "cluster/deployment.h"
+#include "estimate/estimate.h"
+#include "place/solve.h"
+
+enum scene_why { SCENE_OK, SCENE_NODE_EXCLUDED, SCENE_NOT_LISTED, SCENE_DRAINED, SCENE_LOST };
+
+struct scene_device {
+    uint32_t node, index; /* in the snapshot; index UINT32_MAX: the node's RAM */
+    uint32_t speed;
+    uint64_t room; /* free minus margin and runtime */
+    enum scene_why why;
+};
+struct scene_node {
+    enum scene_why why;
+    uint32_t tag;          /* its place in the order of names */
+    uint32_t first, n_dev; /* in scene.dev, in order of index */
+    bool special;          /* has a link of its own */
+};
+
+struct scene {
+    const struct cluster_snapshot *s;
+    const struct deployment_spec *spec;
+    const struct estimate_model *m;
+    struct scene_node *nodes; /* as in the snapshot */
+    struct scene_device *dev;
+    uint32_t n_dev, n_usable;             /* usable: not left out */
+    struct estimate_device_speed *speeds; /* distinct, fastest first */
+    uint32_t n_speeds;                    /* the last one is a CPU */
+    uint64_t need_single;                 /* on one GPU, whole */
+    uint64_t ram_single, ram_multi;       /* host RAM of the main node */
+    uint64_t *ram_cpu;                    /* [x]: with the first x layers on its CPU, up to all */
+    int64_t *single_ns;                   /* [speed]: whole model on one local device */
+    int64_t hop_ns;
+    int64_t floor_ns; /* every layer on the kind that is fastest for it */
+    struct net net_all;
+    struct net_pair *pairs;
+    uint32_t n_pairs;
+};
+
+/* Borrows all three. ERR_LIMIT for a model of more layers than the search handles. */
+struct scene *scene_new(const struct cluster_snapshot *s, const struct deployment_spec *spec,
+                        const struct estimate_model *m, struct err *err);
+void scene_free(struct scene *c);
+
+enum mode { MODE_FULL, MODE_CPU, MODE_MOE };
+struct mode_opts {
+    enum mode mode;
+    uint32_t n_moe;  /* MODE_MOE: blocks whose experts are in RAM */
+    bool gpus;       /* GPUs take part */
+    bool remote_ram; /* RAM of other nodes takes part */
+    bool ignore_ram; /* as if every node had enough (for reasons) */
+};
+struct mode_problem {
+    struct problem p;
+    struct need need;
+    struct speed *speeds;
+    int64_t *cum, *cpu_ns;
+    struct pdev *dev;
+    struct pnode *nodes;
+    uint32_t *node_of; /* problem node: snapshot node */
+};
+struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o);
+void mode_free(struct mode_problem *p);
+
+/* What the main node's RAM must hold with the experts of n blocks in it. */
+uint64_t scene_ram_moe(const struct scene *c, uint32_t n);
+/* The speed as seen from the main node, with the link filled in. */
+struct estimate_device_speed scene_speed(const struct scene *c, uint32_t main, uint32_t node,
+                                         const struct cluster_device *d);
+
+#endif
