@@ -27,6 +27,7 @@ struct side {
     struct stream stream;
     struct loop_io *io;
     struct half half; /* what was read here */
+    uint64_t n_read;
 };
 
 struct splice {
@@ -70,6 +71,11 @@ void splice_free(struct splice *s)
     close_sides(s);
     s->freed = true;
     loop_defer(s->loop, free_splice, s);
+}
+
+uint64_t splice_read_a(const struct splice *s)
+{
+    return s->side[0].n_read;
 }
 
 static struct side *other(struct side *from)
@@ -120,6 +126,7 @@ static int move(struct side *from)
         ssize_t got = from->stream.ops->read(&from->stream, bytes, sizeof bytes);
         if (got < 0)
             return errno == EAGAIN ? 0 : -1;
+        from->n_read += got > 0 ? (uint64_t)got : 0;
         if (got == 0) {
             h->ended = true;
             other(from)->stream.ops->end(&other(from)->stream);

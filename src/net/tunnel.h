@@ -59,11 +59,14 @@ struct tunnel_port;
 struct tunnel_port *tunnel_port_new(struct loop *l, const char *peer_addr,
                                     const struct tunnel_target *t, uint16_t *port, struct err *err);
 void tunnel_port_free(struct tunnel_port *p);
+/* Bytes that came in by the port so far, all connections: how far weights have been sent. */
+uint64_t tunnel_port_sent(const struct tunnel_port *p);
 
 /* Splices two connected sockets (both owned) until one side ends. */
 struct splice;
 struct splice *splice_new(struct loop *l, int a, int b, void (*on_end)(void *arg), void *arg);
 void splice_free(struct splice *s);
+uint64_t splice_read_a(const struct splice *s); /* bytes that came from a so far */
 
 /* A free loopback TCP port in [lo, hi), both below 32768, not handed out in the last minute by us.
  */

@@ -99,6 +99,7 @@ struct tunnel_port {
     struct loop_timer *again;
     struct port_conn *conns;
     size_t n_conns;
+    uint64_t sent; /* by connections that are over */
 };
 
 static void conn_close(struct port_conn *c)
@@ -113,6 +114,7 @@ static void conn_close(struct port_conn *c)
     tunnel_dial_cancel(c->dial);
     loop_io_del(c->io);
     fd_close(c->fd);
+    p->sent += c->splice ? splice_read_a(c->splice) : 0;
     splice_free(c->splice);
     loop_defer(p->loop, free, c);
 }
@@ -215,6 +217,14 @@ struct tunnel_port *tunnel_port_new(struct loop *l, const char *peer_addr,
     p->fd = fd;
     p->io = loop_io_add(l, fd, LOOP_READ, on_accept, p);
     return p;
+}
+
+uint64_t tunnel_port_sent(const struct tunnel_port *p)
+{
+    uint64_t sum = p->sent;
+    for (const struct port_conn *c = p->conns; c; c = c->next)
+        sum += c->splice ? splice_read_a(c->splice) : 0;
+    return sum;
 }
 
 void tunnel_port_free(struct tunnel_port *p)

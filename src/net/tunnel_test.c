@@ -507,6 +507,7 @@ static void test_splice(void **state)
     assert_int_equal(right.got, 100u << 20);
     assert_int_equal(left.got, 40u << 20);
     assert_true(left.ended && right.ended);
+    assert_true(splice_read_a(s) == 100u << 20);
     splice_free(s);
     loop_io_del(left.io);
     loop_io_del(right.io);

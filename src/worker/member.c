@@ -117,11 +117,16 @@ void member_fire(struct member *m, enum event ev)
 
 /* ---- progress ---- */
 
-/* A mapped file is resident as far as it has been read, also when it goes on to other devices. */
+/* A mapped file is resident as far as it has been read, but no further than there is RAM; what goes
+ * to other nodes is counted in the tunnels. Whichever has come further. */
 static void watch_loading(struct member *m)
 {
-    uint64_t all = m->task.model.bytes, rss = m->main ? proc_rss_bytes(child_pid(m->main)) : 0;
-    uint32_t percent = all ? (uint32_t)((double)rss * 100 / (double)all) : 0;
+    uint64_t all = m->task.model.bytes, sent = 0;
+    uint64_t done = m->main ? proc_rss_bytes(child_pid(m->main)) : 0;
+    for (uint32_t i = 0; i < m->n_tunnels; i++)
+        sent += m->tunnels[i] ? tunnel_port_sent(m->tunnels[i]) : 0;
+    done = sent > done ? sent : done;
+    uint32_t percent = all ? (uint32_t)((double)done * 100 / (double)all) : 0;
     if (percent > 99)
         percent = 99;
     if (percent <= m->percent)
