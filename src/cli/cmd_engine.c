@@ -194,19 +194,36 @@ static bool show_progress(void *arg, uint64_t have, uint64_t total)
     return true;
 }
 
-/* Finds the folder that holds llama-server, by the system's find: archives nest as they like. */
-static int find_server(const char *root, struct buf *out, struct err *err)
+/* The shortest line: the program nearest to the archive's root. */
+static struct str shortest(struct str text)
 {
+    struct str best = {0};
+    for (size_t i = 0; i < text.n;) {
+        const char *end = memchr(text.p + i, '\n', text.n - i);
+        struct str line = {text.p + i, end ? (size_t)(end - text.p) - i : text.n - i};
+        if (line.n && (!best.n || line.n < best.n))
+            best = line;
+        i += line.n + 1;
+    }
+    return best;
+}
+
+/* The folder that holds llama-server, by the system's find: archives nest as they like. The caller
+ * frees it. */
+static char *find_server(const char *root, struct err *err)
+{
+    buf_auto struct buf out;
+    buf_init(&out, OUTPUT_MAX);
     const char *const argv[] = {"find",  root,           "-maxdepth", "6",    "-type", "f",
                                 "-name", "llama-server", "-perm",     "-u+x", NULL};
-    if (engine_run(&(struct engine_run_opts){argv, false, VERSION_MS}, out, err))
-        return -1;
-    char *end = out->n ? strchr(out->p, '\n') : NULL;
-    if (!end)
-        return err_set(err, ERR_NOT_FOUND, "the archive holds no program llama-server");
-    *end = 0;
-    *strrchr(out->p, '/') = 0;
-    return 0;
+    if (engine_run(&(struct engine_run_opts){argv, false, VERSION_MS}, &out, err))
+        return NULL;
+    struct str best = shortest(buf_str(&out));
+    if (!best.n)
+        return err_null(err, ERR_NOT_FOUND, "the archive holds no program llama-server");
+    char *path = mem_strndup(best.p, best.n);
+    *strrchr(path, '/') = 0;
+    return path;
 }
 
 static int unpack(const char *archive, const char *root, struct err *err)
@@ -219,6 +236,16 @@ static int unpack(const char *archive, const char *root, struct err *err)
         return -1;
     }
     return 0;
+}
+
+/* What a failed download left is for the next try, unless it is nothing. Returns -1. */
+static int drop_empty(const char *archive)
+{
+    struct stat st;
+    mem_auto char *part = mem_printf("%s.part", archive);
+    if (stat(part, &st) == 0 && st.st_size == 0)
+        unlink(part);
+    return -1;
 }
 
 static int from_url(struct engine_cmd *e, const char *stage, struct err *err)
@@ -240,16 +267,15 @@ static int from_url(struct engine_cmd *e, const char *stage, struct err *err)
         return -1;
     if (isatty(STDERR_FILENO))
         fputc('\n', stderr);
-    buf_auto struct buf found;
-    buf_init(&found, OUTPUT_MAX);
+    mem_auto char *found = NULL;
     int rc = file_mkdirs(root, 0755, err);
     if (rc == 0)
         rc = unpack(archive, root, err);
     unlink(archive);
     if (rc == 0)
-        rc = find_server(root, &found, err);
-    if (rc == 0) /* relative to the engine's folder, which will be renamed */
-        rc = wrap_folder(stage, found.p, found.p + strlen(stage) + 1, err);
+        found = find_server(root, err);
+    /* Relative to the engine's folder, which will be renamed. */
+    rc = found ? wrap_folder(stage, found, found + strlen(stage) + 1, err) : -1;
     STR_COPY(e->new.source, e->url);
     STR_COPY(e->new.sha256, e->sha256);
     return rc;
