@@ -15,16 +15,16 @@ static const struct table_column COLUMNS[] = {
     {"COMPUTE", true, 0},   {"AGAINST THE PLAN", true, 0},
 };
 
-static uint64_t part_sum(const json_t *o)
+static uint64_t measured_sum(const json_t *m)
 {
-    return cli_u64(o, "weights_bytes") + cli_u64(o, "kv_bytes") + cli_u64(o, "compute_bytes");
+    return cli_u64(m, "weights_bytes") + cli_u64(m, "kv_bytes") + cli_u64(m, "compute_bytes");
 }
 
-static const json_t *parts_of(const json_t *replica)
+/* Of a part of the plan; what a driver takes for itself is not in the engine's log. */
+static uint64_t planned_sum(const json_t *part)
 {
-    const json_t *plan = json_object_get(replica, "plan");
-    const json_t *parts = json_object_get(json_object_get(plan, "assignment"), "parts");
-    return parts ? parts : json_object_get(plan, "parts");
+    const json_t *b = json_object_get(part, "bytes");
+    return cli_u64(b, "weights") + cli_u64(b, "kv") + cli_u64(b, "compute");
 }
 
 static void print_measured(const json_t *replica)
@@ -37,10 +37,15 @@ static void print_measured(const json_t *replica)
     struct table *t = table_new(COLUMNS, ARRAY_LEN(COLUMNS));
     json_array_foreach(measured, i, m)
     {
-        const json_t *part = json_array_get(parts_of(replica), cli_u64(m, "part"));
-        uint64_t took = part_sum(m), planned = part_sum(part);
+        const json_t *parts = json_object_get(json_object_get(replica, "plan"), "parts");
+        const json_t *part = json_array_get(parts, cli_u64(m, "part"));
+        uint64_t took = measured_sum(m), planned = planned_sum(part);
         table_row(t);
-        table_cell(t, "%s:%llu", cli_str(part, "node"), (unsigned long long)cli_u64(part, "index"));
+        if (cli_str(part, "uuid")[0])
+            table_cell(t, "%s:%llu", cli_str(part, "node"),
+                       (unsigned long long)cli_u64(part, "gpu"));
+        else
+            table_cell(t, "%s:ram", cli_str(part, "node"));
         table_cell(t, "%s", num_fmt_gib(size, sizeof size, cli_u64(m, "weights_bytes")));
         table_cell(t, "%s", num_fmt_gib(size, sizeof size, cli_u64(m, "kv_bytes")));
         table_cell(t, "%s", num_fmt_gib(size, sizeof size, cli_u64(m, "compute_bytes")));

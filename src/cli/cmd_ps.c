@@ -16,12 +16,32 @@ static const struct table_column COLUMNS[] = {
     {"REQ", true, 7},    {"UP", true, 6},
 };
 
+enum { NOTE_WIDTH = 76 }; /* of a line of 80, indented */
+
 static void number_or_dash(struct table *t, double v, const char *fmt)
 {
     if (v > 0)
         table_cell(t, fmt, v);
     else
         table_cell(t, "-");
+}
+
+/* The reason; of what waits for room also the command that says more, which is never what is cut.
+ */
+static void note_of(const json_t *d, const json_t *r, char *dst, size_t cap)
+{
+    char reason[256];
+    const char *name = cli_str(d, "name");
+    replica_detail(r, reason, sizeof reason);
+    if (strcmp(cli_str(r, "state"), "pending") != 0) {
+        str_copy(dst, cap, reason);
+        return;
+    }
+    int room = NOTE_WIDTH - (int)strlen(name) - (int)sizeof ": stowage explain ";
+    room = room > 20 ? room : 20;
+    bool cut = (int)strlen(reason) > room;
+    str_copyf(dst, cap, "%.*s%s%sstowage explain %s", room, reason, cut ? "…" : "",
+              reason[0] ? ": " : "", name);
 }
 
 static void replica_row(struct table *t, const json_t *d, const json_t *r)
@@ -42,12 +62,7 @@ static void replica_row(struct table *t, const json_t *d, const json_t *r)
     number_or_dash(t, ready ? cli_num(r, "tok_s") : 0, "%.1f");
     number_or_dash(t, cli_num(r, "requests"), "%.0f");
     table_cell(t, "%s", num_fmt_duration(age, sizeof age, (double)cli_u64(r, "since_ms") / 1000));
-    replica_detail(r, text, sizeof text);
-    if (strcmp(cli_str(r, "state"), "pending") == 0) {
-        size_t n = strlen(text);
-        str_copyf(text + n, sizeof text - n, "%sstowage explain %s", n ? ": " : "",
-                  cli_str(d, "name"));
-    }
+    note_of(d, r, text, sizeof text);
     table_note(t, text);
 }
 
