@@ -264,7 +264,7 @@ static int from_url(struct engine_cmd *e, const char *stage, struct err *err)
             &(struct download_opts){
                 .url = e->url, .dest = archive, .sha256 = e->sha256, .progress = show_progress},
             err))
-        return -1;
+        return drop_empty(archive);
     if (isatty(STDERR_FILENO))
         fputc('\n', stderr);
     mem_auto char *found = NULL;
