@@ -7,6 +7,10 @@
 #include "server/claims.h"
 #include "server/place_double.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 static json_t *deploy(struct world *w, const char *name, const char *gpus)
 {
     return want(w, 201, "POST", "/api/v1/deployments",
@@ -297,6 +301,11 @@ static bool settled(struct world *w, void *arg)
     return true;
 }
 
+static bool no_replicas(struct world *w, void *arg)
+{
+    return map_count(w->s->replicas) == 0;
+}
+
 static void racing_for_devices(void **state)
 {
     struct world w;
@@ -452,6 +461,101 @@ static void one_server_per_state(void **state)
     world_close(&w);
 }
 
+/* A loop that did not run for a while has not heard anybody: that is nobody's silence. */
+static void own_pause_is_not_silence(void **state)
+{
+    struct world w;
+    char id[CLUSTER_ID];
+    world_open(&w, "memory");
+    struct fake_worker *f = worker_join(&w, "a", 1, 8 * GIB);
+    deploy_id(&w, "m", "", id);
+    until_state(&w, id, "ready", 1);
+    usleep(1500 * 1000); /* lost_after_ms is 600 here */
+    run_ms(&w, 300);
+    assert_false(state_node(w.s, f->node_id)->lost);
+    until_state(&w, id, "ready", 1);
+    world_close(&w);
+}
+
+/* No byte can be written: requests that need one fail, everything else goes on, nothing is half
+ * done. */
+static void full_disk(void **state)
+{
+    struct world w;
+    struct rlimit old, none;
+    char id[CLUSTER_ID], body[256], buf[64];
+    json_t *doc;
+    world_open(&w, "sqlite");
+    struct fake_worker *f = worker_join(&w, "a", 1, 8 * GIB);
+    deploy_id(&w, "m", "", id);
+    until_state(&w, id, "ready", 1);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    none = old;
+    none.rlim_cur = 1;
+    setrlimit(RLIMIT_FSIZE, &none);
+    str_copyf(body, sizeof body, "{\"name\":\"n\",\"model\":\"%s\"}", w.model);
+    int status = ask(&w, "POST", "/api/v1/deployments", server_admin_key(w.s), body, &doc);
+    int deleted = ask(&w, "DELETE", "/api/v1/deployments/m", server_admin_key(w.s), NULL, NULL);
+    worker_report(f, id, MEMBER_FAILED, "gone");
+    run_ms(&w, 300);
+    bool still_ready = state_replica(w.s, id)->state == REPLICA_READY;
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_int_equal(status, 500);
+    assert_string_equal(at(doc, "error.code", buf), "IO");
+    json_decref(doc);
+    assert_int_equal(deleted, 500);
+    assert_true(still_ready);
+    assert_null(state_deployment(w.s, "n"));
+    assert_false(state_deployment(w.s, "m")->deleting);
+    json_decref(want(&w, 201, "POST", "/api/v1/deployments", "%s", body));
+    assert_int_equal(worker_report(f, id, MEMBER_FAILED, "gone"), 200);
+    until_state(&w, id, "ready", 2);
+    world_restart(&w);
+    assert_int_equal(map_count(w.s->deployments), 2);
+    world_close(&w);
+}
+
+/* Memory that no longer equals the store is read again, under running replicas. */
+static void reloads_when_told(void **state)
+{
+    struct world w;
+    char id[CLUSTER_ID];
+    world_open(&w, "sqlite");
+    struct fake_worker *f = worker_join(&w, "a", 1, 8 * GIB);
+    deploy_id(&w, "m", "", id);
+    until_state(&w, id, "ready", 1);
+    STR_COPY(state_replica(w.s, id)->message, "what the store never heard of");
+    w.s->broken = true;
+    run_ms(&w, 400);
+    assert_false(w.s->broken);
+    assert_string_equal(state_replica(w.s, id)->message, "");
+    until_state(&w, id, "ready", 1);
+    assert_int_equal(f->n_stops, 0);
+    json_decref(want(&w, 202, "DELETE", "/api/v1/deployments/m", "%s", ""));
+    until_state(&w, id, "none", 0);
+    world_close(&w);
+}
+
+/* A thousand replicas are some transactions, not a thousand. */
+static void many_replicas_few_commits(void **state)
+{
+    struct world w;
+    world_open(&w, "sqlite");
+    worker_join(&w, "a", 1, 8 * GIB);
+    json_decref(deploy(&w, "m", "\"a:0\""));
+    int64_t before = w.s->store->driver->revision(w.s->store);
+    json_decref(want(&w, 200, "PATCH", "/api/v1/deployments/m", "{\"replicas\":1000}"));
+    assert_int_equal(map_count(w.s->replicas), 1000);
+    until(&w, settled, NULL, "all placed or refused");
+    assert_true(w.s->store->driver->revision(w.s->store) - before < 100);
+    json_decref(want(&w, 200, "PATCH", "/api/v1/deployments/m", "{\"replicas\":0}"));
+    before = w.s->store->driver->revision(w.s->store);
+    until(&w, no_replicas, NULL, "all gone");
+    assert_true(w.s->store->driver->revision(w.s->store) - before < 100);
+    world_close(&w);
+}
+
 /* ---- watches ---- */
 
 static bool saw_all(struct world *w, void *arg)
@@ -593,13 +697,23 @@ static void logs_are_relayed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(from_deploy_to_gone),       cmocka_unit_test(scaling),
-        cmocka_unit_test(barrier_and_failure),       cmocka_unit_test(failing_backs_off),
-        cmocka_unit_test(lost_node_moves_replicas),  cmocka_unit_test(mass_silence_is_braked),
-        cmocka_unit_test(racing_for_devices),        cmocka_unit_test(drained_nodes_get_nothing),
-        cmocka_unit_test(free_memory_of_a_snapshot), cmocka_unit_test(restart_keeps_everything),
-        cmocka_unit_test(one_server_per_state),      cmocka_unit_test(events_tell_all),
+        cmocka_unit_test(from_deploy_to_gone),
+        cmocka_unit_test(scaling),
+        cmocka_unit_test(barrier_and_failure),
+        cmocka_unit_test(failing_backs_off),
+        cmocka_unit_test(lost_node_moves_replicas),
+        cmocka_unit_test(mass_silence_is_braked),
+        cmocka_unit_test(racing_for_devices),
+        cmocka_unit_test(drained_nodes_get_nothing),
+        cmocka_unit_test(free_memory_of_a_snapshot),
+        cmocka_unit_test(restart_keeps_everything),
+        cmocka_unit_test(one_server_per_state),
+        cmocka_unit_test(events_tell_all),
         cmocka_unit_test(logs_are_relayed),
+        cmocka_unit_test(own_pause_is_not_silence),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(reloads_when_told),
+        cmocka_unit_test(many_replicas_few_commits),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
