@@ -145,6 +145,9 @@ static int check_counts(const struct deployment_spec *spec, const struct assignm
         nodes += !seen;
         gpus += p->uuid[0] || p->backend != BACKEND_CPU;
     }
+    if (a->n_parts > LLAMACPP_MAX_DEVICES)
+        return err_set(err, ERR_CONFLICT, "%u devices used, llama.cpp takes at most %d", a->n_parts,
+                       LLAMACPP_MAX_DEVICES);
     if (spec->max_nodes && nodes > spec->max_nodes)
         return err_set(err, ERR_CONFLICT, "%u nodes used, at most %u asked for", nodes,
                        spec->max_nodes);
