@@ -150,7 +150,8 @@ static void print_stats(const struct turn *t)
             (unsigned long long)t->tokens);
 }
 
-static int one_question(const struct cli *c, const char *prompt, const char *system_text, uint64_t max)
+static int one_question(const struct cli *c, const char *prompt, const char *system_text,
+                        uint64_t max)
 {
     struct err err = {0};
     struct turn t = {.show = !c->json};
