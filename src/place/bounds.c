@@ -13,28 +13,27 @@ void bounds_alloc(struct bounds *b, struct snode *nodes, uint32_t n, uint32_t k,
 {
     *b = (struct bounds){.nodes = nodes, .n = n, .k = k, .g = free_g ? 0 : g, .free_g = free_g};
     size_t cells = (size_t)bounds_size(n, k, b->g);
-    b->lay = mem_calloc(cells, sizeof *b->lay);
-    b->byt = mem_calloc(cells, sizeof *b->byt);
+    for (uint32_t i = 0; i < CAP_COUNT; i++)
+        b->cap[i] = mem_calloc(cells, sizeof **b->cap);
     b->tim = mem_calloc(cells, sizeof *b->tim);
 }
 
 void bounds_done(struct bounds *b)
 {
-    free(b->lay);
-    free(b->byt);
+    for (uint32_t i = 0; i < CAP_COUNT; i++)
+        free(b->cap[i]);
     free(b->tim);
     *b = (struct bounds){0};
 }
 
-/* Least number of nodes that g devices of the remaining ones can be spread over is k itself, so
- * entries with g < k - 1 stay impossible without a test of their own. */
+/* Entries that no choice of devices leads to stay negative in every measure. */
 static void room_at(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
 {
     const struct snode *s = &b->nodes[i];
-    size_t at = BOUNDS_AT(b, i, k, g, m);
-    int32_t lay = b->lay[BOUNDS_AT(b, i + 1, k, g, m)];
-    int64_t byt = b->byt[BOUNDS_AT(b, i + 1, k, g, m)];
+    size_t at = BOUNDS_AT(b, i, k, g, m), skip = BOUNDS_AT(b, i + 1, k, g, m);
     uint32_t most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        b->cap[c][at] = b->cap[c][skip];
     for (uint32_t main = 0; k && main <= m; main++) {
         if (main && !s->src->main_ok)
             continue;
@@ -43,16 +42,15 @@ static void room_at(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint32
             if (q == 0 && !main)
                 continue;
             size_t rest = BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, m - main);
-            if (b->lay[rest] < 0)
+            if (b->cap[0][rest] < 0)
                 continue;
-            int32_t l = b->lay[rest] + (int32_t)(s->lay[q] + (main ? s->cpu_lay : 0));
-            int64_t y = b->byt[rest] + (int64_t)(s->byt[q] + (main ? s->cpu_byt : 0));
-            lay = l > lay ? l : lay;
-            byt = y > byt ? y : byt;
+            for (uint32_t c = 0; c < CAP_COUNT; c++) {
+                uint64_t own = s->cap[c][q] + (main ? s->cpu_cap[c] : 0);
+                int64_t x = b->cap[c][rest] + (int64_t)own;
+                b->cap[c][at] = x > b->cap[c][at] ? x : b->cap[c][at];
+            }
         }
     }
-    b->lay[at] = lay;
-    b->byt[at] = byt;
 }
 
 static void time_at(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
@@ -85,33 +83,23 @@ static void sweep(struct bounds *b,
                     at(b, i, k, g, m);
 }
 
-static void clear(struct bounds *b, bool time)
+static void clear(int64_t *table, const struct bounds *b, int64_t none)
 {
-    for (size_t i = 0, n = (size_t)bounds_size(b->n, b->k, b->g); i < n; i++) {
-        if (time) {
-            b->tim[i] = PLACE_INF;
-        } else {
-            b->lay[i] = -1;
-            b->byt[i] = -1;
-        }
-    }
-    for (uint32_t i = 0; i <= b->n; i++) {
-        size_t none = BOUNDS_AT(b, i, 0, 0, 0);
-        if (time)
-            b->tim[none] = 0;
-        else
-            b->lay[none] = 0, b->byt[none] = 0;
-    }
+    for (size_t i = 0, n = (size_t)bounds_size(b->n, b->k, b->g); i < n; i++)
+        table[i] = none;
+    for (uint32_t i = 0; i <= b->n; i++)
+        table[BOUNDS_AT(b, i, 0, 0, 0)] = 0;
 }
 
 void bounds_fill_room(struct bounds *b)
 {
-    clear(b, false);
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        clear(b->cap[c], b, -1);
     sweep(b, room_at);
 }
 
 void bounds_fill_time(struct bounds *b)
 {
-    clear(b, true);
+    clear(b->tim, b, PLACE_INF);
     sweep(b, time_at);
 }

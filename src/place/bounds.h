@@ -1,11 +1,10 @@
 /* Bounds for the search: what the best k nodes and g devices of a suffix of the node list can hold
  * at most, and how much time they take at least. Pure; any thread.
  *
- * Three independent relaxations, each additive over devices, so each is a small dynamic program:
- * layers (each device takes its longest range), bytes (its heaviest range), and time: each layer
- * costs what it costs on the fastest kind, devices add their own excess, and a price per layer
- * (lambda, a Lagrange multiplier) pays devices for the layers they could take. Any price gives a
- * valid bound; the best one is searched. */
+ * Independent relaxations, each additive over devices, so each is a small dynamic program:
+ * capacities (need.h), and time: each layer costs what it costs on the fastest kind, devices add
+ * their own excess, and a price per layer (lambda, a Lagrange multiplier) pays devices for the
+ * layers they could take. Any price gives a valid bound; the best one is searched. */
 #ifndef PLACE_BOUNDS_H
 #define PLACE_BOUNDS_H
 
@@ -22,13 +21,12 @@ struct snode {
     uint32_t n_dev;
     struct group *groups;
     uint32_t n_groups;
-    uint32_t *top; /* n_dev: indexes of devices, best rank first */
-    uint32_t *lay; /* n_dev + 1: most layers with the best q devices */
-    uint64_t *byt;
-    int64_t *loc, *rem;   /* n_dev + 1: least time with q devices, local and remote */
-    int64_t *gloc, *grem; /* n_dev + groups: the same inside a group, from each group's start */
-    uint32_t cpu_lay;     /* as main: layers on its CPU at most, their bytes, their least time */
-    uint64_t cpu_byt;
+    uint32_t *top;            /* n_dev: indexes of devices, best rank first */
+    uint64_t *cap[CAP_COUNT]; /* n_dev + 1: most with the best q devices */
+    int64_t *loc, *rem;       /* n_dev + 1: least time with q devices, local and remote */
+    int64_t *gloc, *grem;     /* n_dev + groups: the same inside a group, from each group's start */
+    uint32_t cpu_lay; /* as main: layers on its CPU at most, their measures, their least time */
+    uint64_t cpu_cap[CAP_COUNT];
     int64_t cpu_tim;
 };
 
@@ -37,8 +35,7 @@ struct bounds {
     uint32_t n;
     uint32_t k, g; /* tables reach from 0 to k nodes and 0 to g devices; g is 0 when it is free */
     bool free_g;
-    int32_t *lay;
-    int64_t *byt, *tim; /* [n + 1][k + 1][g + 1][main still needed] */
+    int64_t *cap[CAP_COUNT], *tim; /* [n + 1][k + 1][g + 1][main still needed] */
 };
 #define BOUNDS_AT(b, i, kk, gg, m)                                                                 \
     ((((size_t)(i) * ((b)->k + 1) + (kk)) * ((b)->g + 1) + (gg)) * 2 + (m))
@@ -48,7 +45,7 @@ uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g);
 void bounds_alloc(struct bounds *b, struct snode *nodes, uint32_t n, uint32_t k, uint32_t g,
                   bool free_g);
 void bounds_done(struct bounds *b);
-void bounds_fill_room(struct bounds *b); /* lay and byt */
+void bounds_fill_room(struct bounds *b); /* cap */
 void bounds_fill_time(struct bounds *b); /* tim, from the nodes' loc, rem and cpu_tim */
 
 #endif

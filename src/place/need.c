@@ -104,15 +104,16 @@ void fit_fill(struct fit *f, const struct need *n, uint64_t room)
 /* ---- ranks ---- */
 
 struct entry {
-    uint64_t need, bytes;
-    uint32_t layers;
+    uint64_t need;
+    uint64_t cap[CAP_COUNT];
 };
 
 struct ranks {
     const struct need *n;
-    struct entry *e; /* by need, distinct; layers and bytes are maxima so far */
+    struct entry *e; /* by need, distinct; caps are maxima so far */
     uint32_t n_entries;
-    struct fit *fits; /* by rank; lo NULL until asked for */
+    uint64_t *measure[CAP_COUNT]; /* n + 2 prefix sums */
+    struct fit *fits;             /* by rank; lo NULL until asked for */
 };
 
 static int by_need(const void *a, const void *b)
@@ -121,33 +122,90 @@ static int by_need(const void *a, const void *b)
     return (x->need > y->need) - (x->need < y->need);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sizes that start a class of large layers: where the distinct sizes jump most, as a ratio. */
+static void thresholds(const struct need *n, uint64_t out[CAP_COUNT - CAP_LARGE])
+{
+    mem_auto uint64_t *size = mem_calloc(n->n, sizeof *size);
+    double jump[CAP_COUNT - CAP_LARGE] = {0};
+    for (uint32_t i = 0; i < n->n; i++)
+        size[i] = n->sum[i + 1] - n->sum[i];
+    qsort(size, n->n, sizeof *size, by_size);
+    for (uint32_t k = 0; k < CAP_COUNT - CAP_LARGE; k++)
+        out[k] = 0;
+    for (uint32_t i = 1; i < n->n; i++) {
+        double ratio = (double)size[i] / (double)(size[i - 1] + 1);
+        uint64_t at = size[i];
+        for (uint32_t k = 0; k < CAP_COUNT - CAP_LARGE && at != size[i - 1]; k++)
+            if (ratio > jump[k] && ratio > 1.001) {
+                double r = jump[k];
+                uint64_t x = out[k];
+                jump[k] = ratio;
+                out[k] = at;
+                ratio = r;
+                at = x;
+            }
+    }
+}
+
+static void fill_measures(struct ranks *r)
+{
+    const struct need *n = r->n;
+    uint64_t large[CAP_COUNT - CAP_LARGE];
+    thresholds(n, large);
+    for (uint32_t b = 0; b < CAP_COUNT; b++) {
+        uint64_t *m = r->measure[b] = mem_calloc(n->n + 2, sizeof *m);
+        for (uint32_t i = 0; i <= n->n; i++) {
+            uint64_t size = i < n->n ? n->sum[i + 1] - n->sum[i] : n->head, x = size;
+            if (b == CAP_LAYERS)
+                x = i < n->n;
+            else if (b >= CAP_LARGE)
+                x = large[b - CAP_LARGE] && size >= large[b - CAP_LARGE];
+            m[i + 1] = m[i] + x;
+        }
+    }
+}
+
+static void add_entry(struct ranks *r, size_t *at, uint64_t need, uint32_t s, uint32_t e)
+{
+    struct entry *x = &r->e[(*at)++];
+    x->need = need;
+    for (uint32_t b = 0; b < CAP_COUNT; b++)
+        x->cap[b] = r->measure[b][e] - r->measure[b][s];
+}
+
 struct ranks *ranks_new(const struct need *n)
 {
     struct ranks *r = mem_calloc(1, sizeof *r);
     r->n = n;
-    uint32_t starts = n->first_extra ? 1 : 0; /* first ranges differ; they start at layer 0 */
-    size_t count = (size_t)n->n * (n->n + 1) / 2 + (size_t)n->n * (1 + starts) + 1, at = 0;
+    fill_measures(r);
+    size_t count = (size_t)n->n * (n->n + 1) / 2 + 2 * (size_t)n->n + 1, at = 0;
     r->e = mem_calloc(count, sizeof *r->e);
     for (uint32_t s = 0; s < n->n; s++) {
         uint64_t peak = 0;
         for (uint32_t e = s + 1; e <= n->n; e++) {
             peak = n->peak[e - 1] > peak ? n->peak[e - 1] : peak;
-            uint64_t bytes = n->sum[e] - n->sum[s], need = bytes + n->fixed + peak;
-            r->e[at++] = (struct entry){need, bytes, e - s};
+            uint64_t need = n->sum[e] - n->sum[s] + n->fixed + peak;
+            add_entry(r, &at, need, s, e);
             if (e == n->n)
-                r->e[at++] = (struct entry){need + n->head, 0, 0};
-            if (s == 0 && starts)
-                r->e[at++] = (struct entry){need + n->first_extra, 0, 0};
+                add_entry(r, &at, need + n->head, s, n->n + 1);
+            if (s == 0 && n->first_extra) /* first ranges differ; they start at layer 0 */
+                add_entry(r, &at, need + n->first_extra, s, e);
         }
     }
-    r->e[at++] = (struct entry){need_bytes(n, 0, n->n, true, true), n->sum[n->n], n->n};
+    add_entry(r, &at, need_bytes(n, 0, n->n, true, true), 0, n->n + 1);
     qsort(r->e, at, sizeof *r->e, by_need);
     uint32_t out = 0;
     struct entry best = {0};
     for (size_t i = 0; i < at; i++) {
-        best.bytes = r->e[i].bytes > best.bytes ? r->e[i].bytes : best.bytes;
-        best.layers = r->e[i].layers > best.layers ? r->e[i].layers : best.layers;
         best.need = r->e[i].need;
+        for (uint32_t b = 0; b < CAP_COUNT; b++)
+            best.cap[b] = r->e[i].cap[b] > best.cap[b] ? r->e[i].cap[b] : best.cap[b];
         if (out && r->e[out - 1].need == best.need)
             out--;
         r->e[out++] = best;
@@ -163,6 +221,8 @@ void ranks_free(struct ranks *r)
         return;
     for (uint32_t i = 0; i <= r->n_entries; i++)
         fit_done(&r->fits[i]);
+    for (uint32_t b = 0; b < CAP_COUNT; b++)
+        free(r->measure[b]);
     free(r->fits);
     free(r->e);
     free(r);
@@ -181,14 +241,20 @@ uint32_t ranks_of(const struct ranks *r, uint64_t room)
     return lo;
 }
 
-uint32_t ranks_layers(const struct ranks *r, uint32_t rank)
+const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank)
 {
-    return rank ? r->e[rank - 1].layers : 0;
+    static const uint64_t none[CAP_COUNT];
+    return rank ? r->e[rank - 1].cap : none;
 }
 
-uint64_t ranks_bytes(const struct ranks *r, uint32_t rank)
+uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x)
 {
-    return rank ? r->e[rank - 1].bytes : 0;
+    return r->measure[b][x];
+}
+
+uint32_t ranks_layers(const struct ranks *r, uint32_t rank)
+{
+    return (uint32_t)ranks_caps(r, rank)[CAP_LAYERS];
 }
 
 const struct fit *ranks_fit(struct ranks *r, uint32_t rank)

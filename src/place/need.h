@@ -39,10 +39,17 @@ struct ranks;
 /* Sorts the needs of all ranges: O(n^2 log n). `n` is borrowed. */
 struct ranks *ranks_new(const struct need *n);
 void ranks_free(struct ranks *r);
-uint32_t ranks_of(const struct ranks *r, uint64_t room);     /* 0: holds nothing */
-uint32_t ranks_layers(const struct ranks *r, uint32_t rank); /* most layers of any range it holds */
-uint64_t ranks_bytes(const struct ranks *r,
-                     uint32_t rank); /* most of sum[] of any range it holds */
+uint32_t ranks_of(const struct ranks *r, uint64_t room); /* 0: holds nothing */
+/* Capacities: the most of some additive measure of layers that any range of a rank holds. Whatever
+ * the measure, devices whose capacities sum to less than the model's total cannot hold it. The
+ * measures: layers; bytes; and layers at least as large as some size, which sees that small layers
+ * are few. The output layer counts as one more layer of its size (not in the first measure). */
+enum { CAP_LAYERS, CAP_BYTES, CAP_LARGE, CAP_COUNT = CAP_LARGE + 3 };
+const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank); /* [CAP_COUNT] */
+/* Measure b of the first x layers; x = n + 1: of all of them and the output layer. */
+uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x);
+/* The most layers of any range. */
+uint32_t ranks_layers(const struct ranks *r, uint32_t rank);
 const struct fit *ranks_fit(struct ranks *r, uint32_t rank); /* computed once, kept by r */
 /* The same for any room, into the caller's fit (made by fit_init, freed by fit_done). */
 void fit_init(struct fit *f, uint32_t n_layers);

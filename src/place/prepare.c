@@ -123,15 +123,15 @@ static uint64_t with(const struct top *t, uint64_t x)
 uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
                        struct snode **out, bool *cut)
 {
-    struct top lay = {.item = mem_calloc(k, sizeof *lay.item), .k = k};
-    struct top byt = {.item = mem_calloc(k, sizeof *byt.item), .k = k};
-    uint64_t cpu_lay = 0, cpu_byt = 0;
-    for (uint32_t i = 0; i < v->n_nodes; i++) {
-        const struct snode *s = &v->nodes[i];
-        top_add(&lay, s->lay[s->n_dev]);
-        top_add(&byt, s->byt[s->n_dev]);
-        cpu_lay = s->src->main_ok && s->cpu_lay > cpu_lay ? s->cpu_lay : cpu_lay;
-        cpu_byt = s->src->main_ok && s->cpu_byt > cpu_byt ? s->cpu_byt : cpu_byt;
+    struct top top[CAP_COUNT];
+    uint64_t cpu[CAP_COUNT] = {0};
+    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+        top[c] = (struct top){.item = mem_calloc(k, sizeof *top[c].item), .k = k};
+        for (uint32_t i = 0; i < v->n_nodes; i++) {
+            const struct snode *s = &v->nodes[i];
+            top_add(&top[c], s->cap[c][s->n_dev]);
+            cpu[c] = s->src->main_ok && s->cpu_cap[c] > cpu[c] ? s->cpu_cap[c] : cpu[c];
+        }
     }
     struct snode *list = mem_calloc(v->n_nodes + 1, sizeof *list);
     uint32_t n = 0;
@@ -141,8 +141,10 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
         lo = ascending ? v->nodes[v->n_nodes - 1 - done].class_start : done;
         hi = v->nodes[lo].class_end;
         const struct snode *s = &v->nodes[lo];
-        if (with(&lay, s->lay[s->n_dev]) + cpu_lay < v->n_layers ||
-            with(&byt, s->byt[s->n_dev]) + cpu_byt < v->bytes)
+        bool may = true;
+        for (uint32_t c = 0; c < CAP_COUNT; c++)
+            may = may && with(&top[c], s->cap[c][s->n_dev]) + cpu[c] >= v->want[c];
+        if (!may)
             continue;
         uint32_t start = n, keep = hi - lo < k ? hi - lo : k;
         *cut = n + keep > max;
@@ -151,8 +153,8 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
         for (uint32_t c = start; c < n; c++)
             list[c].class_end = n;
     }
-    free(lay.item);
-    free(byt.item);
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        free(top[c].item);
     *out = list;
     return n;
 }

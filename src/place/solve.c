@@ -16,8 +16,7 @@ enum {
 enum goal { GOAL_FITS, GOAL_TIME };
 
 struct acc {
-    int32_t lay;
-    int64_t byt, tim;
+    int64_t cap[CAP_COUNT], tim;
 };
 
 struct search {
@@ -151,9 +150,11 @@ static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m
 {
     const struct bounds *b = x->b;
     size_t at = BOUNDS_AT(b, i, k, b->free_g ? 0 : g, m);
-    if (b->lay[at] < 0 || a->lay + b->lay[at] < (int32_t)x->v->n_layers ||
-        (uint64_t)(a->byt + b->byt[at]) < x->v->bytes)
+    if (b->cap[0][at] < 0)
         return false;
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        if ((uint64_t)(a->cap[c] + b->cap[c][at]) < x->v->want[c])
+            return false;
     if (x->goal == GOAL_FITS)
         return true;
     return b->tim[at] < PLACE_INF && a->tim + b->tim[at] + x->rest_ns < x->below_ns;
@@ -195,13 +196,20 @@ static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint3
     for (uint32_t q = most + 1; q-- > least && !x->stopped;) {
         if (q == 0 && !main)
             break;
-        struct acc next = {a->lay + (int32_t)(s->lay[q] + (main ? s->cpu_lay : 0)),
-                           a->byt + (int64_t)(s->byt[q] + (main ? s->cpu_byt : 0)), 0};
+        struct acc next = *a;
+        for (uint32_t c = 0; c < CAP_COUNT; c++)
+            next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
         for (uint32_t d = 0; d < q; d++)
             push(x, s, s->top[d]);
         descend(x, j, k - 1, g - (x->b->free_g ? 0 : q), m - main, &next);
         x->n_pick = mark;
     }
+}
+
+static void add_caps(struct acc *a, const uint64_t *cap, int64_t sign)
+{
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        a->cap[c] += sign * (int64_t)cap[c];
 }
 
 /* Every "how many of each speed" of a node, for time. */
@@ -221,23 +229,21 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
     uint32_t most = r->n < g ? r->n : g, before = x->n_pick;
     if (main && s->src->dev[r->first].speed == x->v->p->remote_only)
         most = 0;
-    struct acc next[2] = {*a, *a};
+    struct acc next = *a;
     /* Most first; the sums are taken off again one device at a time. */
     for (uint32_t q = 0; q < most; q++) {
         const struct pdev *d = &s->src->dev[r->first + q];
-        next[0].lay += (int32_t)ranks_layers(x->v->ranks, d->rank);
-        next[0].byt += (int64_t)ranks_bytes(x->v->ranks, d->rank);
-        next[0].tim += val[r->first + q];
+        add_caps(&next, ranks_caps(x->v->ranks, d->rank), 1);
+        next.tim += val[r->first + q];
         push(x, s, r->first + q);
     }
     for (uint32_t q = most + 1; q-- > 0;) {
-        take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next[0]);
+        take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
         x->n_pick = before + (q ? q - 1 : 0);
         if (q) {
             const struct pdev *d = &s->src->dev[r->first + q - 1];
-            next[0].lay -= (int32_t)ranks_layers(x->v->ranks, d->rank);
-            next[0].byt -= (int64_t)ranks_bytes(x->v->ranks, d->rank);
-            next[0].tim -= val[r->first + q - 1];
+            add_caps(&next, ranks_caps(x->v->ranks, d->rank), -1);
+            next.tim -= val[r->first + q - 1];
         }
     }
 }
@@ -262,8 +268,8 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
                 if (x->goal == GOAL_FITS) {
                     take_top(x, j, k, g, m, main, a);
                 } else {
-                    next.lay += main ? (int32_t)s->cpu_lay : 0;
-                    next.byt += main ? (int64_t)s->cpu_byt : 0;
+                    if (main)
+                        add_caps(&next, s->cpu_cap, 1);
                     next.tim += main ? s->cpu_tim : 0;
                     take_groups(x, j, 0, k, g, m, main, x->n_pick, &next);
                 }
@@ -396,30 +402,31 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static uint32_t fewest(const struct solver *v, bool bytes)
+static uint32_t fewest(const struct solver *v, uint32_t c)
 {
     mem_auto uint64_t *sum = mem_calloc(v->n_nodes + 1, sizeof *sum);
-    uint64_t have = 0, want = bytes ? v->bytes : v->n_layers;
+    uint64_t have = 0;
     for (uint32_t i = 0; i < v->n_nodes; i++) {
         const struct snode *s = &v->nodes[i];
-        uint64_t cpu = bytes ? s->cpu_byt : s->cpu_lay;
-        sum[i] = bytes ? s->byt[s->n_dev] : s->lay[s->n_dev];
-        have = cpu > have ? cpu : have;
+        sum[i] = s->cap[c][s->n_dev];
+        have = s->cpu_cap[c] > have ? s->cpu_cap[c] : have;
     }
     qsort(sum, v->n_nodes, sizeof *sum, descending);
     for (uint32_t i = 0; i < v->n_nodes; i++) {
         have += sum[i];
-        if (have >= want)
+        if (have >= v->want[c])
             return i + 1;
     }
     return UINT32_MAX;
 }
 
-static uint32_t k_least(const struct solver *v, uint32_t k_lo)
+static uint32_t k_least(const struct solver *v, uint32_t k)
 {
-    uint32_t a = fewest(v, false), b = fewest(v, true);
-    a = a > b ? a : b;
-    return a > k_lo ? a : k_lo;
+    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+        uint32_t x = fewest(v, c);
+        k = x > k ? x : k;
+    }
+    return k;
 }
 
 static bool any_main(const struct solver *v)

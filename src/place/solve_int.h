@@ -12,12 +12,12 @@ struct solver {
     uint32_t n_nodes;
     uint64_t steps, budget;
     uint32_t n_layers;
-    uint64_t bytes;      /* to be held by devices and CPU together */
-    int64_t floor_ns;    /* every layer on its fastest kind, and the fastest output layer */
-    int64_t **excess;    /* [speed][x]: least excess over that of x layers in a row */
-    int64_t *cpu_excess; /* [x]: of the first x layers on the CPU */
-    struct net net_min;  /* the cheapest link there is */
-    int64_t *price;      /* [speed][x] scratch for one lambda */
+    uint64_t want[CAP_COUNT]; /* measures of the whole model */
+    int64_t floor_ns;         /* every layer on its fastest kind, and the fastest output layer */
+    int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
+    int64_t *cpu_excess;      /* [x]: of the first x layers on the CPU */
+    struct net net_min;       /* the cheapest link there is */
+    int64_t *price;           /* [speed][x] scratch for one lambda */
 };
 
 /* prepare.c */

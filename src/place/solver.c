@@ -26,7 +26,8 @@ static int by_rank(const void *a, const void *b, void *arg)
 /* Largest first; then whatever else tells two nodes apart. */
 static int compare(const struct snode *a, const struct snode *b)
 {
-    uint64_t x = a->byt[a->n_dev] + a->cpu_byt, y = b->byt[b->n_dev] + b->cpu_byt;
+    uint64_t x = a->cap[CAP_BYTES][a->n_dev] + a->cpu_cap[CAP_BYTES];
+    uint64_t y = b->cap[CAP_BYTES][b->n_dev] + b->cpu_cap[CAP_BYTES];
     if (x != y)
         return x > y ? -1 : 1;
     if (a->n_dev != b->n_dev)
@@ -57,14 +58,15 @@ static int by_profile(const void *a, const void *b)
 static void fill_room(struct solver *v, struct snode *s)
 {
     for (uint32_t q = 0; q < s->n_dev; q++) {
-        uint32_t rank = s->src->dev[s->top[q]].rank;
-        s->lay[q + 1] = s->lay[q] + ranks_layers(v->ranks, rank);
-        s->byt[q + 1] = s->byt[q] + ranks_bytes(v->ranks, rank);
+        const uint64_t *cap = ranks_caps(v->ranks, s->src->dev[s->top[q]].rank);
+        for (uint32_t c = 0; c < CAP_COUNT; c++)
+            s->cap[c][q + 1] = s->cap[c][q] + cap[c];
     }
-    if (v->p->cpu_ns && s->src->main_ok) {
-        s->cpu_lay = s->src->n_cpu_max < v->n_layers ? s->src->n_cpu_max : v->n_layers;
-        s->cpu_byt = v->p->need->sum[s->cpu_lay];
-    }
+    if (!v->p->cpu_ns || !s->src->main_ok)
+        return;
+    s->cpu_lay = s->src->n_cpu_max < v->n_layers ? s->src->n_cpu_max : v->n_layers;
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        s->cpu_cap[c] = ranks_measure(v->ranks, c, s->cpu_lay);
 }
 
 static void init_node(struct solver *v, struct pnode *src, struct snode *s)
@@ -80,10 +82,11 @@ static void init_node(struct solver *v, struct pnode *src, struct snode *s)
     qsort(src->dev, n, sizeof *src->dev, by_speed_and_rank);
     *s = (struct snode){.src = src, .index = (uint32_t)(src - v->p->nodes), .n_dev = n};
     s->groups = mem_calloc(n + 1, sizeof *s->groups);
-    s->top = mem_calloc(2 * ((size_t)n + 1), sizeof *s->top);
-    s->lay = s->top + n + 1;
-    s->byt = mem_calloc(5 * ((size_t)n + 1), sizeof *s->byt);
-    s->loc = (int64_t *)s->byt + n + 1;
+    s->top = mem_calloc(n + 1, sizeof *s->top);
+    s->cap[0] = mem_calloc((CAP_COUNT + 4) * ((size_t)n + 1), sizeof **s->cap);
+    for (uint32_t c = 1; c < CAP_COUNT; c++)
+        s->cap[c] = s->cap[c - 1] + n + 1;
+    s->loc = (int64_t *)s->cap[CAP_COUNT - 1] + n + 1;
     s->rem = s->loc + n + 1;
     s->gloc = s->rem + n + 1;
     s->grem = s->gloc + n + 1;
@@ -103,8 +106,9 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
     v->p = p;
     v->budget = steps;
     v->n_layers = p->need->n;
-    v->bytes = p->need->sum[p->need->n];
     v->ranks = ranks_new(p->need);
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        v->want[c] = ranks_measure(v->ranks, c, v->n_layers + 1);
     v->steps = (uint64_t)v->n_layers * v->n_layers;
     v->n_nodes = p->n_nodes;
     v->nodes = mem_calloc(p->n_nodes + 1, sizeof *v->nodes);
@@ -132,7 +136,7 @@ void solver_free(struct solver *v)
     for (uint32_t i = 0; i < v->n_nodes; i++) {
         free(v->nodes[i].groups);
         free(v->nodes[i].top);
-        free(v->nodes[i].byt);
+        free(v->nodes[i].cap[0]);
     }
     for (uint32_t s = 0; s < v->p->n_speeds; s++)
         free(v->excess[s]);
