@@ -1,10 +1,11 @@
 /* Order and split of given devices; see leaf.h.
  *
  * A class is a set of devices that nothing tells apart: same rank, speed and way to the main node.
- * A state is how many of each class are used; devices come in pipeline order, so a state has a
- * furthest layer it can reach (`reach`) and, from the other end, a least layer from which the
- * unused devices can still finish (`start`). Only layers between the two need a time: the slack
- * window. */
+ * A state is how many of each class are used. Devices come in pipeline order, so a state has a
+ * furthest layer it can reach, and what the unused devices can hold at most gives the least layer
+ * from which they could still finish: only layers between the two matter (the slack window), and
+ * states where the two cross are never made. States are found level by level, a level being a
+ * number of devices. */
 #include "place/leaf.h"
 
 #include "base/mem.h"
@@ -18,18 +19,43 @@ struct class
     uint32_t n;
     uint64_t stride;
     const struct fit *fit;
+    const uint64_t *cap;
     const struct speed *speed;
     int64_t fixed, tail;
     uint16_t first; /* in the sorted list of devices */
+};
+
+struct cell {
+    int64_t ns;
+    uint16_t from;  /* layer where the last device starts */
+    uint16_t class; /* of that device */
+};
+
+struct state {
+    uint64_t key;   /* mixed radix of the counts */
+    uint64_t cells; /* first of lo..reach in table.cells */
+    uint16_t lo, reach;
+};
+
+struct level {
+    struct state *s;
+    uint32_t n;
+    size_t cap;
+    uint32_t *slot; /* hash of key to index + 1; n_slots is a power of two */
+    uint32_t n_slots;
 };
 
 struct table {
     const struct leaf *l;
     uint32_t n_layers, n_classes;
     struct class c[MAX_CLASSES];
-    uint16_t *sorted;  /* device indexes by class */
-    uint64_t n_states; /* 0: too many */
-    uint16_t *reach, *start;
+    uint16_t *sorted;    /* device indexes by class */
+    bool keyed;          /* false: more classes than a key can tell apart */
+    uint64_t full;       /* key of all devices */
+    struct level *level; /* n_dev + 1 */
+    struct cell *cells;
+    size_t cells_cap;
+    uint64_t n_cells, work;
 };
 
 /* ---- classes ---- */
@@ -69,10 +95,11 @@ static void table_init(struct table *t, const struct leaf *l)
             continue;
         }
         if (t->n_classes == MAX_CLASSES)
-            return; /* n_states stays 0 */
+            return;
         const struct speed *s = &l->speeds[d->speed];
         t->c[t->n_classes++] = (struct class){.n = 1,
                                               .fit = ranks_fit(l->ranks, d->rank),
+                                              .cap = ranks_caps(l->ranks, d->rank),
                                               .speed = s,
                                               .fixed = s->fixed + d->net_fixed,
                                               .tail = s->tail + d->net_tail,
@@ -81,62 +108,137 @@ static void table_init(struct table *t, const struct leaf *l)
     uint64_t states = 1;
     for (uint32_t i = 0; i < t->n_classes; i++) {
         t->c[i].stride = states;
-        states *= t->c[i].n + 1;
-        if (states * t->n_classes > l->max_work)
+        if (__builtin_mul_overflow(states, (uint64_t)t->c[i].n + 1, &states) || states >> 62)
             return;
     }
-    t->n_states = states;
+    t->full = states - 1;
+    t->keyed = true;
+    t->level = mem_calloc(l->n_dev + 1, sizeof *t->level);
 }
 
 static void table_done(struct table *t)
 {
+    for (uint32_t i = 0; t->level && i <= t->l->n_dev; i++) {
+        free(t->level[i].s);
+        free(t->level[i].slot);
+    }
+    free(t->level);
+    free(t->cells);
     free(t->sorted);
-    free(t->reach);
-    free(t->start);
 }
 
-static uint32_t used(const struct table *t, uint64_t state, uint32_t c)
+static uint32_t used(const struct table *t, uint64_t key, uint32_t c)
 {
-    return (uint32_t)(state / t->c[c].stride % (t->c[c].n + 1));
+    return (uint32_t)(key / t->c[c].stride % (t->c[c].n + 1));
 }
 
-/* Furthest layer with these devices or fewer. Exact for "or fewer": a shorter prefix of a pipeline
- * ends at any layer before, so only the furthest end matters. */
-static void fill_reach(struct table *t)
+/* ---- states ---- */
+
+static uint32_t slot_of(const struct level *v, uint64_t key)
 {
-    t->reach = mem_calloc(t->n_states, sizeof *t->reach);
-    t->reach[0] = (uint16_t)t->l->n_cpu_max;
-    for (uint64_t i = 1; i < t->n_states; i++) {
-        uint16_t best = 0;
-        for (uint32_t c = 0; c < t->n_classes; c++) {
-            if (!used(t, i, c))
-                continue;
-            uint16_t from = t->reach[i - t->c[c].stride];
-            uint16_t to = from ? t->c[c].fit->hi[from] : t->c[c].fit->hi_first;
-            best = to > best ? to : best;
+    uint64_t h = key * 0x9e3779b97f4a7c15u;
+    uint32_t i = (uint32_t)(h >> 32) & (v->n_slots - 1);
+    while (v->slot[i] && v->s[v->slot[i] - 1].key != key)
+        i = (i + 1) & (v->n_slots - 1);
+    return i;
+}
+
+static struct state *find_state(const struct level *v, uint64_t key)
+{
+    uint32_t i = v->n_slots ? v->slot[slot_of(v, key)] : 0;
+    return i ? &v->s[i - 1] : NULL;
+}
+
+static void grow_slots(struct level *v)
+{
+    v->n_slots = v->n_slots ? v->n_slots * 2 : 16;
+    free(v->slot);
+    v->slot = mem_calloc(v->n_slots, sizeof *v->slot);
+    for (uint32_t i = 0; i < v->n; i++)
+        v->slot[slot_of(v, v->s[i].key)] = i + 1;
+}
+
+/* The state with this key and at least this reach. */
+static void reach_state(struct level *v, uint64_t key, uint16_t reach)
+{
+    struct state *s = find_state(v, key);
+    if (s) {
+        s->reach = reach > s->reach ? reach : s->reach;
+        return;
+    }
+    if (v->n * 2 >= v->n_slots)
+        grow_slots(v);
+    mem_grow(&v->s, &v->cap, v->n + 1, sizeof *v->s);
+    v->s[v->n++] = (struct state){.key = key, .reach = reach};
+    v->slot[slot_of(v, key)] = v->n;
+}
+
+/* Least layer from which the unused devices could still finish by what they hold at most. */
+static uint16_t least_layer(const struct table *t, uint64_t key)
+{
+    uint64_t room[CAP_COUNT] = {0};
+    uint32_t lo = 0, n = t->n_layers;
+    for (uint32_t c = 0; c < t->n_classes; c++) {
+        uint64_t left = t->c[c].n - used(t, key, c);
+        for (uint32_t b = 0; left && b < CAP_COUNT; b++)
+            room[b] += left * t->c[c].cap[b];
+    }
+    for (uint32_t b = 0; b < CAP_COUNT; b++) {
+        uint64_t all = ranks_measure(t->l->ranks, b, n + 1);
+        uint32_t a = lo, z = n;
+        while (a < z) { /* the first layer with no more behind it than there is room for */
+            uint32_t mid = (a + z) / 2;
+            if (all - ranks_measure(t->l->ranks, b, mid) <= room[b])
+                z = mid;
+            else
+                a = mid + 1;
         }
-        t->reach[i] = best;
+        lo = a;
+    }
+    return (uint16_t)lo;
+}
+
+/* All states one device further. The reach is exact for "these devices or fewer": a shorter prefix
+ * of a pipeline ends at any layer before, so only the furthest end matters. */
+static void expand(struct table *t, uint32_t g)
+{
+    struct level *v = &t->level[g], *next = &t->level[g + 1];
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct state *s = &v->s[i];
+        for (uint32_t c = 0; c < t->n_classes; c++) {
+            const struct class *k = &t->c[c];
+            if (used(t, s->key, c) == k->n)
+                continue;
+            uint16_t to = s->reach ? k->fit->hi[s->reach] : k->fit->hi_first;
+            reach_state(next, s->key + k->stride, to);
+        }
+    }
+    t->work += (uint64_t)v->n * t->n_classes;
+    /* Dead ones go. The last level has no layer to start from; it is kept for its one cell. */
+    uint32_t keep = 0;
+    for (uint32_t i = 0; i < next->n; i++) {
+        struct state *s = &next->s[i];
+        s->lo = s->key == t->full ? (uint16_t)t->n_layers : least_layer(t, s->key);
+        if (s->lo <= s->reach || s->key == t->full)
+            next->s[keep++] = *s;
+    }
+    next->n = keep;
+    if (next->n_slots) {
+        memset(next->slot, 0, next->n_slots * sizeof *next->slot);
+        for (uint32_t i = 0; i < keep; i++)
+            next->slot[slot_of(next, next->s[i].key)] = i + 1;
     }
 }
 
-/* Least layer from which the unused devices can finish, the output layer included. */
-static void fill_start(struct table *t)
+static void first_state(struct table *t)
 {
-    uint64_t full = t->n_states - 1;
-    t->start = mem_calloc(t->n_states, sizeof *t->start);
-    t->start[full] = (uint16_t)t->n_layers;
-    for (uint64_t i = full; i-- > 0;) {
-        uint16_t best = (uint16_t)t->n_layers;
-        for (uint32_t c = 0; c < t->n_classes; c++) {
-            if (used(t, i, c) == t->c[c].n)
-                continue;
-            uint64_t next = i + t->c[c].stride;
-            const struct fit *f = t->c[c].fit;
-            uint16_t s = next == full ? (i ? f->lo_last : f->lo_only) : f->lo[t->start[next]];
-            best = s < best ? s : best;
-        }
-        t->start[i] = best;
-    }
+    reach_state(&t->level[0], 0, (uint16_t)t->l->n_cpu_max);
+    struct state *s = &t->level[0].s[0];
+    s->lo = least_layer(t, 0);
+    if (s->lo > s->reach)
+        t->level[0].n = 0;
+    if (t->level[0].n == 0 && t->level[0].n_slots)
+        memset(t->level[0].slot, 0, t->level[0].n_slots * sizeof *t->level[0].slot);
 }
 
 /* ---- does it fit at all ---- */
@@ -174,22 +276,31 @@ static int by_room(const void *x, const void *y, void *arg)
     return (a->id > b->id) - (a->id < b->id);
 }
 
-/* The exact answer: a state that some unused device can finish. */
-static uint32_t table_fits(struct table *t)
+/* Can a device that this state leaves unused take all the rest? */
+static bool can_end(const struct table *t, const struct state *s)
 {
-    uint32_t n = t->n_layers;
-    fill_reach(t);
-    for (uint64_t i = 0; i < t->n_states; i++) {
-        uint32_t from = t->reach[i] < n ? t->reach[i] : n - 1, count = 1;
-        bool ends = false;
-        for (uint32_t c = 0; c < t->n_classes; c++) {
-            const struct fit *f = t->c[c].fit;
-            count += used(t, i, c);
-            if (used(t, i, c) < t->c[c].n && (from ? f->lo_last <= from : f->lo_only == 0))
-                ends = true;
+    uint32_t n = t->n_layers, from = s->reach < n ? s->reach : n - 1;
+    for (uint32_t c = 0; c < t->n_classes; c++) {
+        const struct fit *f = t->c[c].fit;
+        if (used(t, s->key, c) < t->c[c].n && (from ? f->lo_last <= from : f->lo_only == 0))
+            return true;
+    }
+    return false;
+}
+
+/* The exact answer: level by level, so with the fewest devices. */
+static uint32_t table_fits(struct table *t, bool *exact)
+{
+    first_state(t);
+    for (uint32_t g = 0; g < t->l->n_dev; g++) {
+        for (uint32_t i = 0; i < t->level[g].n; i++)
+            if (can_end(t, &t->level[g].s[i]))
+                return g + 1;
+        if (t->work > t->l->max_work) {
+            *exact = false;
+            return 0;
         }
-        if (ends)
-            return count;
+        expand(t, g);
     }
     return 0;
 }
@@ -213,11 +324,10 @@ uint32_t leaf_fits(const struct leaf *l, bool *exact, uint64_t *work)
         return fits;
     struct table t;
     table_init(&t, l);
-    *exact = t.n_states > 0;
-    if (t.n_states) {
-        *work += t.n_states * t.n_classes;
-        fits = table_fits(&t);
-    }
+    *exact = t.keyed;
+    if (t.keyed)
+        fits = table_fits(&t, exact);
+    *work += t.work;
     table_done(&t);
     return fits;
 }
@@ -398,99 +508,102 @@ static void try_orders(const struct table *t, const struct leaf *l, struct leaf_
     a->exact = a->feasible && a->ns == lower_bound(l);
 }
 
-struct cell {
-    int64_t ns;
-    uint16_t from;  /* layer where the last device starts */
-    uint16_t class; /* of that device */
-};
-
-/* One state of the time table: every class as the last device. */
-static void fill_state(const struct table *t, struct cell *const *row, uint64_t i)
+/* The times of one state from those of one before, k being the device in between. */
+static void relax(struct table *t, const struct state *from, struct state *to, uint32_t c)
 {
-    uint32_t n = t->n_layers;
-    bool full = i == t->n_states - 1;
-    uint32_t lo = t->start[i], hi = full ? n : t->reach[i];
-    for (uint32_t c = 0; c < t->n_classes; c++) {
-        const struct class *k = &t->c[c];
-        if (!used(t, i, c) || !row[i - k->stride])
-            continue;
-        uint64_t prev = i - k->stride;
-        uint32_t plo = t->start[prev], phi = t->reach[prev];
-        const int64_t *cum = k->speed->cum;
-        const struct cell *p = row[prev];
-        bool first = prev == 0 && !t->l->n_cpu_max;
-        uint16_t deque[PLACE_MAX_LAYERS + 1];
-        uint32_t head = 0, tail = 0, s = plo;
-        for (uint32_t e = lo; e <= hi; e++) {
-            uint32_t least = full ? (first ? k->fit->lo_only : k->fit->lo_last) : k->fit->lo[e];
-            if (first && !full)
-                least = e <= k->fit->hi_first ? 0 : e;
-            for (; s <= phi && s < e; s++) {
-                if (p[s - plo].ns >= PLACE_INF)
-                    continue;
-                while (tail > head &&
-                       p[deque[tail - 1] - plo].ns - cum[deque[tail - 1]] > p[s - plo].ns - cum[s])
-                    tail--;
-                deque[tail++] = (uint16_t)s;
-            }
-            while (tail > head && deque[head] < least)
-                head++;
-            if (tail == head)
+    const struct class *k = &t->c[c];
+    const int64_t *cum = k->speed->cum;
+    const struct cell *p = t->cells + from->cells;
+    struct cell *out = t->cells + to->cells;
+    bool full = to->key == t->full, first = from->key == 0 && !t->l->n_cpu_max;
+    uint32_t hi = full ? t->n_layers : to->reach, head = 0, tail = 0, s = from->lo;
+    uint16_t deque[PLACE_MAX_LAYERS + 1];
+    for (uint32_t e = to->lo; e <= hi; e++) {
+        uint32_t least = full ? (first ? k->fit->lo_only : k->fit->lo_last) : k->fit->lo[e];
+        if (first && !full)
+            least = e <= k->fit->hi_first ? 0 : e;
+        for (; s <= from->reach && s < e; s++) {
+            if (p[s - from->lo].ns >= PLACE_INF)
                 continue;
-            int64_t ns = p[deque[head] - plo].ns - cum[deque[head]] + cum[e] + k->fixed +
-                         (full ? k->tail : 0);
-            if (ns < row[i][e - lo].ns)
-                row[i][e - lo] = (struct cell){ns, deque[head], (uint16_t)c};
+            int64_t mine = p[s - from->lo].ns - cum[s];
+            while (tail > head && p[deque[tail - 1] - from->lo].ns - cum[deque[tail - 1]] > mine)
+                tail--;
+            deque[tail++] = (uint16_t)s;
         }
+        while (tail > head && deque[head] < least)
+            head++;
+        if (tail == head)
+            continue;
+        int64_t ns = p[deque[head] - from->lo].ns - cum[deque[head]] + cum[e] + k->fixed +
+                     (full ? k->tail : 0);
+        if (ns < out[e - to->lo].ns)
+            out[e - to->lo] = (struct cell){ns, deque[head], (uint16_t)c};
     }
 }
 
-static void read_back(const struct table *t, struct cell *const *row, struct leaf_answer *a)
+static void add_cells(struct table *t, struct state *s)
 {
-    uint64_t i = t->n_states - 1;
+    uint32_t n = s->key == t->full ? 1 : s->reach - s->lo + 1u;
+    mem_grow(&t->cells, &t->cells_cap, t->n_cells + n, sizeof *t->cells);
+    s->cells = t->n_cells;
+    for (uint32_t i = 0; i < n; i++)
+        t->cells[t->n_cells + i].ns = PLACE_INF;
+    t->n_cells += n;
+}
+
+static void read_back(const struct table *t, struct leaf_answer *a)
+{
+    uint64_t key = t->full;
     uint32_t e = t->n_layers;
     for (uint32_t g = t->l->n_dev; g-- > 0;) {
-        const struct cell *x = &row[i][e - t->start[i]];
+        const struct state *s = find_state(&t->level[g + 1], key);
+        const struct cell *x = &t->cells[s->cells + (e - s->lo)];
         const struct class *k = &t->c[x->class];
-        a->order[g] = t->sorted[k->first + used(t, i, x->class) - 1];
+        a->order[g] = t->sorted[k->first + used(t, key, x->class) - 1];
         a->counts[g] = (uint16_t)(e - x->from);
-        i -= k->stride;
+        key -= k->stride;
         e = x->from;
     }
     a->n_cpu = e;
 }
 
-static bool fill_times(const struct table *t, struct leaf_answer *a)
+/* False when the table would become too large. */
+static bool fill_times(struct table *t, struct leaf_answer *a)
 {
-    uint64_t cells = 0;
-    for (uint64_t i = 0; i < t->n_states; i++)
-        if (t->reach[i] >= t->start[i])
-            cells += t->reach[i] - t->start[i] + 1u;
-    if (cells * t->n_classes > t->l->max_work)
-        return false;
-    a->work += cells * t->n_classes;
-    mem_auto struct cell *pool = mem_calloc(cells + 1, sizeof *pool);
-    mem_auto struct cell **row = mem_calloc(t->n_states, sizeof *row);
-    for (uint64_t i = 0; i <= cells; i++)
-        pool[i].ns = PLACE_INF;
-    cells = 0;
-    for (uint64_t i = 0; i < t->n_states; i++)
-        if (t->reach[i] >= t->start[i]) {
-            row[i] = pool + cells;
-            cells += t->reach[i] - t->start[i] + 1u;
+    uint32_t n_dev = t->l->n_dev;
+    first_state(t);
+    if (t->level[0].n) {
+        struct state *s = &t->level[0].s[0];
+        add_cells(t, s);
+        for (uint32_t x = s->lo; x <= s->reach; x++)
+            t->cells[s->cells + x - s->lo].ns = !t->l->n_cpu_max ? 0
+                                                : x              ? t->l->cpu_ns[x]
+                                                                 : PLACE_INF;
+    }
+    for (uint32_t g = 0; g < n_dev; g++) {
+        expand(t, g);
+        struct level *next = &t->level[g + 1];
+        for (uint32_t i = 0; i < next->n; i++) {
+            struct state *s = &next->s[i];
+            add_cells(t, s);
+            for (uint32_t c = 0; c < t->n_classes; c++) {
+                if (!used(t, s->key, c))
+                    continue;
+                const struct state *from = find_state(&t->level[g], s->key - t->c[c].stride);
+                if (from)
+                    relax(t, from, s, c);
+            }
         }
-    uint64_t full = t->n_states - 1;
-    row[full] = row[full] ? row[full] : pool + cells; /* the spare cell */
-    for (uint32_t x = t->start[0]; row[0] && x <= t->reach[0]; x++)
-        row[0][x - t->start[0]].ns = !t->l->n_cpu_max ? 0 : x ? t->l->cpu_ns[x] : PLACE_INF;
-    for (uint64_t i = 1; i < t->n_states; i++)
-        if (row[i])
-            fill_state(t, row, i);
-    a->ns = row[full][t->n_layers - t->start[full]].ns;
-    a->feasible = a->ns < PLACE_INF;
+        if (t->work + t->n_cells * 2 > t->l->max_work)
+            return false;
+    }
     a->exact = true;
-    if (a->feasible)
-        read_back(t, row, a);
+    const struct state *end = find_state(&t->level[n_dev], t->full);
+    a->feasible = end && t->cells[end->cells].ns < PLACE_INF;
+    if (!a->feasible)
+        return true;
+    a->ns = t->cells[end->cells].ns;
+    read_back(t, a);
     return true;
 }
 
@@ -499,12 +612,8 @@ void leaf_solve(const struct leaf *l, struct leaf_answer *a)
     struct table t;
     a->feasible = a->exact = false;
     table_init(&t, l);
-    if (t.n_states && l->n_dev) {
-        a->work += t.n_states * t.n_classes;
-        fill_reach(&t);
-        fill_start(&t);
-    }
-    if (!t.n_states || !fill_times(&t, a))
+    if (!t.keyed || !fill_times(&t, a))
         try_orders(&t, l, a);
+    a->work += t.work + t.n_cells;
     table_done(&t);
 }
