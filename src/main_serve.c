@@ -17,6 +17,10 @@
 #include "webui/webui.h"
 #include "worker/worker.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,7 +131,7 @@ struct serve {
     /* options */
     const char *listen, *state_dir, *store, *ready_file;
     bool insecure, no_worker, print_link;
-    char *state, *url;
+    char *state, *url, *public_url;
 };
 
 static bool path_under(struct http_req *r, struct str prefix)
@@ -196,16 +200,46 @@ static char *local_url(const char *addr)
     return mem_printf("http://%s", addr);
 }
 
-static int start_edge(struct serve *s, struct err *err)
+/* An address of this machine that others may know; false when there is only loopback. */
+static bool own_address(char *dst, size_t cap)
+{
+    struct ifaddrs *all, *i;
+    bool found = false;
+    if (getifaddrs(&all))
+        return false;
+    for (i = all; i && !found; i = i->ifa_next)
+        found = i->ifa_addr && i->ifa_addr->sa_family == AF_INET &&
+                !(i->ifa_flags & IFF_LOOPBACK) && (i->ifa_flags & IFF_UP) &&
+                getnameinfo(i->ifa_addr, sizeof(struct sockaddr_in), dst, (socklen_t)cap, NULL, 0,
+                            NI_NUMERICHOST) == 0;
+    freeifaddrs(all);
+    return found;
+}
+
+/* The address that other machines type: in join lines and in the state folder. */
+static char *public_url(const char *addr, const char *advertise)
+{
+    char host[64];
+    const char *colon = strrchr(addr, ':');
+    bool any = strncmp(addr, "0.0.0.0:", 8) == 0 || strncmp(addr, "[::]:", 5) == 0;
+    if (any && advertise)
+        return mem_printf("http://%s%s", advertise, colon);
+    if (any && own_address(host, sizeof host))
+        return mem_printf("http://%s%s", host, colon);
+    return local_url(addr);
+}
+
+static int start_edge(struct serve *s, const char *advertise, struct err *err)
 {
     s->http = http_server_new(
         s->loop, &(struct http_server_opts){.addr = s->listen, .handler = dispatch, .ctx = s}, err);
     if (!s->http)
         return -1;
     s->url = local_url(http_server_addr(s->http));
+    s->public_url = public_url(http_server_addr(s->http), advertise);
     s->server = server_new(
         &(struct server_opts){
-            .loop = s->loop, .state_dir = s->state, .store_driver = s->store, .url = s->url},
+            .loop = s->loop, .state_dir = s->state, .store_driver = s->store, .url = s->public_url},
         err);
     if (!s->server)
         return -1;
@@ -245,13 +279,20 @@ static int start_embedded(struct serve *s, struct err *err)
 
 static void announce(const struct serve *s)
 {
-    printf("stowage serves at   %s\n", s->url);
-    printf("  UI and API        %s  (OpenAI API: %s/v1)\n", s->url, s->url);
+    printf("stowage serves at   %s\n", s->public_url);
+    printf("  UI and API        %s  (OpenAI API: %s/v1)\n", s->public_url, s->public_url);
     if (s->print_link)
-        printf("  UI, signed in     %s/#key=%s\n", s->url, server_admin_key(s->server));
+        printf("  UI, signed in     %s/#key=%s\n", s->public_url, server_admin_key(s->server));
     printf("  admin key         %s/admin.key\n", s->state);
     printf("  next              stowage deploy FILE.gguf    stowage ps    stowage nodes\n");
     fflush(stdout);
+}
+
+/* For commands on this machine: where the server is, beside the key. */
+static int write_url(const struct serve *s, struct err *err)
+{
+    mem_auto char *path = mem_printf("%s/url", s->state), *line = mem_printf("%s\n", s->url);
+    return file_write(path, line, strlen(line), 0644, err);
 }
 
 static int write_ready(const struct serve *s, struct err *err)
@@ -281,6 +322,7 @@ static void serve_done(struct serve *s)
     loop_free(s->loop);
     free(s->state);
     free(s->url);
+    free(s->public_url);
 }
 
 static int serve_run(struct serve *s, const struct worker_flags *f, struct err *err)
@@ -289,14 +331,16 @@ static int serve_run(struct serve *s, const struct worker_flags *f, struct err *
         return -1;
     os_raise_fd_limit();
     s->loop = loop_new(err);
-    if (!s->loop || loop_signals(s->loop, on_signal, s, err) || start_edge(s, err))
+    if (!s->loop || loop_signals(s->loop, on_signal, s, err) || start_edge(s, f->advertise, err))
         return -1;
     if (!s->no_worker && start_embedded(s, err)) {
         err_wrap(err, "worker of this machine");
         return -1;
     }
     announce(s);
-    int rc = write_ready(s, err);
+    int rc = write_url(s, err);
+    if (rc == 0)
+        rc = write_ready(s, err);
     if (rc == 0)
         return loop_run(s->loop, err);
     on_signal(s, 0);

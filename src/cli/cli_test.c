@@ -192,6 +192,30 @@ static void test_usage(void **state)
     free(r);
 }
 
+/* Where the server is: --server, else STOWAGE_URL, else what it wrote beside its key. */
+static void test_finds_server(void **state)
+{
+    struct run *r = mem_calloc(1, sizeof *r);
+    char dir[] = "/tmp/stowage-cli-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    mem_auto char *url = mem_printf("%s/url", dir), *key = mem_printf("%s/admin.key", dir);
+    assert_int_equal(file_write(url, "http://127.0.0.1:2\n", 19, 0600, NULL), 0);
+    assert_int_equal(file_write(key, "sk-file\n", 8, 0600, NULL), 0);
+    run(r, "ps", "--state-dir", dir, NULL);
+    assert_int_equal(r->status, 7);
+    has(r, r->err, "http://127.0.0.1:2 ");
+    setenv("STOWAGE_URL", "http://127.0.0.1:3", 1);
+    run(r, "ps", "--state-dir", dir, NULL);
+    has(r, r->err, "http://127.0.0.1:3 ");
+    run(r, "ps", "--state-dir", dir, "--server", "http://127.0.0.1:4", NULL);
+    has(r, r->err, "http://127.0.0.1:4 ");
+    unsetenv("STOWAGE_URL");
+    unlink(url);
+    unlink(key);
+    rmdir(dir);
+    free(r);
+}
+
 static void test_no_server(void **state)
 {
     struct run *r = mem_calloc(1, sizeof *r);
@@ -485,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_every_command_helps),
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_finds_server),
         cmocka_unit_test(test_no_server),
         cmocka_unit_test(test_helpers),
         cmocka_unit_test_setup_teardown(test_lists, peer_open, peer_close),

@@ -15,6 +15,8 @@
 
 enum { MAX_KEY_FILE = 4096 };
 
+static void find_url(struct cli *c);
+
 /* ---- options ---- */
 
 static size_t all_options(struct cli *c, struct opt *opts)
@@ -24,8 +26,9 @@ static size_t all_options(struct cli *c, struct opt *opts)
         opts[n] = c->opts[n];
     opts[n++] = (struct opt){"json", 0, OPT_FLAG, &c->json, NULL, "one JSON document on stdout"};
     if (c->connects) {
-        opts[n++] = (struct opt){"server",   's',   OPT_STR,
-                                 &c->server, "URL", "the server ($STOWAGE_URL, " DEFAULT_URL ")"};
+        opts[n++] = (struct opt){"server", 's',
+                                 OPT_STR,  &c->server,
+                                 "URL",    "the server ($STOWAGE_URL, STATE/url, " DEFAULT_URL ")"};
         opts[n++] =
             (struct opt){"key-file",   0,      OPT_STR,
                          &c->key_file, "FILE", "file with the key ($STOWAGE_KEY, STATE/admin.key)"};
@@ -67,8 +70,11 @@ bool cli_start(struct cli *c, int argc, char **argv, int *status)
     }
     if (rc == 0 && c->n_operands < c->min_operands)
         rc = err_set(&err, ERR_USAGE, "%s needs %s", c->name, c->usage);
-    if (rc == 0)
+    if (rc == 0) {
+        if (c->connects)
+            find_url(c);
         return true;
+    }
     mem_auto char *hint = mem_printf("stowage %s --help", c->name);
     if (err.code == ERR_INVALID)
         err.code = ERR_USAGE;
@@ -116,10 +122,7 @@ static const char *env(const char *name)
 
 const char *cli_server_url(const struct cli *c)
 {
-    if (c->server)
-        return c->server;
-    const char *url = env("STOWAGE_URL");
-    return url ? url : DEFAULT_URL;
+    return c->url;
 }
 
 char *cli_state_dir(const char *given)
@@ -136,6 +139,23 @@ char *cli_state_dir(const char *given)
         return mem_printf("%s/stowage", xdg);
     const char *home = env("HOME");
     return mem_printf("%s/.local/state/stowage", home ? home : "");
+}
+
+/* A server of this machine may listen elsewhere than by default; it says where in its state folder.
+ */
+static void find_url(struct cli *c)
+{
+    const char *url = c->server ? c->server : env("STOWAGE_URL");
+    mem_auto char *text = NULL;
+    size_t n;
+    if (!url) {
+        mem_auto char *dir = cli_state_dir(c->state_dir), *path = mem_printf("%s/url", dir);
+        if (file_read(path, MAX_KEY_FILE, &text, &n, NULL) == 0) {
+            text[strcspn(text, "\r\n")] = 0;
+            url = text;
+        }
+    }
+    STR_COPY(c->url, url && *url ? url : DEFAULT_URL);
 }
 
 /* The first line of a key file. */

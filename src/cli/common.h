@@ -27,6 +27,7 @@ struct cli {
     size_t n_operands;
     bool json;
     const char *server, *key_file, *state_dir;
+    char url[256]; /* of the server, when it connects */
 };
 
 /* Parses the command line. True: go on. False: *status is the exit status (help shown, or usage
@@ -39,8 +40,9 @@ int cli_fail(const struct cli *c, const struct err *err, const char *hint);
 /* The --json result: one document and a newline on stdout; the tree is taken. Returns 0. */
 int cli_json(json_t *doc);
 
-/* A client for --server / STOWAGE_URL with the key of --key-file / STOWAGE_KEY / the state
- * folder's admin.key. NULL with err (exit by cli_fail). */
+/* A client for --server / STOWAGE_URL / what the state folder's `url` says (serve writes it there)
+ * / http://127.0.0.1:8080, with the key of --key-file / STOWAGE_KEY / the state folder's admin.key.
+ * NULL with err (exit by cli_fail). */
 struct client;
 struct client *cli_connect(const struct cli *c, struct err *err);
 const char *cli_server_url(const struct cli *c);
