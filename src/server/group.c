@@ -100,6 +100,7 @@ static void enter(struct server *s, struct replica *r, const struct recon_action
     }
     if (a->to == REPLICA_READY)
         r->ready_ms = now;
+    r->noted = false;
     r->state = a->to;
     r->since_ms = now;
     /* Why it failed stays readable while it waits for its turn again. */
@@ -144,6 +145,12 @@ static int prepare(struct server *s, struct change *c, struct ops *o, struct err
             return err_set(err, ERR_INTERNAL, "replica '%s' cannot go from %s to %s", r->id,
                            replica_state_name(r->state), replica_state_name(c->a->to));
         enter(s, r, c->a);
+        ops_put_status(o, "replica", r->id, replica_status_doc(r), -1);
+        return 0;
+    case RECON_NOTE:
+        r->noted = true;
+        STR_COPY(r->code, err_info(c->a->code)->name);
+        STR_COPY(r->message, c->a->message);
         ops_put_status(o, "replica", r->id, replica_status_doc(r), -1);
         return 0;
     case RECON_STOP:
@@ -202,7 +209,7 @@ static void tell(struct server *s, struct change *c, int64_t revision)
         tell_gone(s, c->d);
         return;
     }
-    if (c->a->kind == RECON_STATE)
+    if (c->a->kind == RECON_STATE || c->a->kind == RECON_NOTE)
         tell_state(s, r);
     if (c->a->kind != RECON_STOP)
         r->revision = revision;
@@ -247,6 +254,7 @@ static void view_replica(const struct server *s, struct pass *p, struct replica 
                                         .state = r->state,
                                         .stopping = r->stopping,
                                         .claimed = r->claimed,
+                                        .noted = r->noted,
                                         .since_ms = r->since_ms,
                                         .backoff_until_ms = r->backoff_until_ms,
                                         .bytes = bytes,

@@ -92,6 +92,7 @@ struct replica {
     int64_t since_ms, ready_ms; /* loop's clock; ready_ms 0: not in this generation */
     int64_t backoff_until_ms;
     bool stopping;        /* members are told to stop */
+    bool noted;           /* that it takes too long to stop */
     bool written;         /* by the transaction that is being made */
     uint64_t tried_epoch; /* of the scheduler; 0: never */
     int64_t full_plan_ms; /* when `plan` was last made with its changes */

@@ -128,6 +128,25 @@ static void alive(struct ctx *c)
         forward(c);
 }
 
+/* A member that does not stop keeps its memory, so nothing may be given back; but it is said. */
+static void overdue(struct ctx *c)
+{
+    int64_t at = c->r->since_ms + replica_deadline_ms(REPLICA_DRAINING, 0);
+    if (c->r->noted)
+        return;
+    if (c->in->now_ms < at) {
+        wake(c, at);
+        return;
+    }
+    uint32_t i = 0;
+    while (c->r->members[i].lost || c->r->members[i].state == MEMBER_STOPPED)
+        i++; /* there is one: not all have stopped */
+    struct recon_action *a = act(c, RECON_NOTE);
+    a->code = ERR_TIMEOUT;
+    str_copyf(a->message, sizeof a->message, "node %s has not stopped its engine after %lld s",
+              c->r->members[i].node, (long long)(replica_deadline_ms(REPLICA_DRAINING, 0) / 1000));
+}
+
 static void draining(struct ctx *c)
 {
     if (!c->r->stopping) {
@@ -139,6 +158,8 @@ static void draining(struct ctx *c)
     }
     if (all_stopped(c->r))
         act(c, RECON_REMOVE);
+    else
+        overdue(c);
 }
 
 static void ended(struct ctx *c)

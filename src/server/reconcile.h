@@ -26,6 +26,7 @@ struct recon_replica {
     enum replica_state state;
     bool stopping;    /* members are told to stop already */
     bool claimed;     /* it holds memory in the books */
+    bool noted;       /* that it takes too long was said already */
     int64_t since_ms; /* when it came into its state */
     int64_t backoff_until_ms;
     uint64_t bytes;                     /* to read and send at start */
@@ -43,6 +44,7 @@ struct recon_in {
 enum recon_kind {
     RECON_CREATE,  /* a replica `index` of `deployment`, PENDING */
     RECON_STATE,   /* `replica` goes to `to` for `code`: `message` */
+    RECON_NOTE,    /* `replica` stays as it is, for `code`: `message` */
     RECON_STOP,    /* tell its members to stop */
     RECON_RELEASE, /* its memory is free again */
     RECON_REMOVE,  /* GONE: its row goes, with its claims */

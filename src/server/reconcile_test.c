@@ -33,8 +33,8 @@ static uint32_t parse_members(const char *text, struct recon_member *out)
 
 static void describe(const struct recon_action *a, char *dst, size_t cap)
 {
-    static const char *const KINDS[] = {"create",  "state",  "stop",
-                                        "release", "remove", "remove_deployment"};
+    static const char *const KINDS[] = {
+        "create", "state", "note", "stop", "release", "remove", "remove_deployment"};
     if (a->kind == RECON_STATE)
         str_copyf(dst, cap, "%s%s%s", replica_state_name(a->to), a->code ? " " : "",
                   a->code ? err_info(a->code)->name : "");
@@ -48,7 +48,7 @@ static const struct {
     const char *name;
     enum replica_state state;
     const char *members;
-    bool stopping, claimed, deleting;
+    bool stopping, claimed, deleting, noted;
     uint32_t index, wanted;
     int64_t age_ms, backoff_ms; /* in the state; until the back-off ends */
     const char *action;         /* "" none */
@@ -119,7 +119,12 @@ static const struct {
     {"drained", REPLICA_DRAINING, "main:ready", .claimed = true, .deleting = true, .wanted = 1,
      .age_ms = 5000, .action = "stop"},
     {"drained, stopping", REPLICA_DRAINING, "main:ready rpc:stopped", .stopping = true,
-     .claimed = true, .deleting = true, .wanted = 1, .age_ms = 5000, .action = ""},
+     .claimed = true, .deleting = true, .wanted = 1, .age_ms = 5000, .action = "",
+     .wake_ms = 115000},
+    {"drained, does not stop", REPLICA_DRAINING, "main:stopped rpc:up", .stopping = true,
+     .claimed = true, .deleting = true, .wanted = 1, .age_ms = 120000, .action = "note"},
+    {"drained, does not stop, was said", REPLICA_DRAINING, "main:stopped rpc:up", .stopping = true,
+     .claimed = true, .deleting = true, .wanted = 1, .age_ms = 999999, .noted = true, .action = ""},
     {"drained, stopped", REPLICA_DRAINING, "main:stopped rpc:up!", .stopping = true,
      .claimed = true, .deleting = true, .wanted = 1, .age_ms = 5000, .action = "remove"},
 };
@@ -133,6 +138,7 @@ static void rows(void **state)
                                   .state = ROWS[i].state,
                                   .stopping = ROWS[i].stopping,
                                   .claimed = ROWS[i].claimed,
+                                  .noted = ROWS[i].noted,
                                   .since_ms = NOW - ROWS[i].age_ms,
                                   .backoff_until_ms = NOW + ROWS[i].backoff_ms,
                                   .members = members,
