@@ -37,17 +37,22 @@ struct worker_flags {
     struct opt_list engine_env;
 };
 
-#define WORKER_OPTIONS(f)                                                                            \
-    {"name", 0, OPT_STR, &(f)->name, "NAME", "name of this node (host name)"},                       \
-        {"devices", 0, OPT_STR, &(f)->devices, "auto|fake:FILE", "where the GPUs come from (auto)"}, \
-        {"engine-dir", 0, OPT_STR, &(f)->engine_dir, "DIR", "installed engines (STATE/engines)"},    \
-        {"ram-limit", 0, OPT_BYTES, &(f)->ram_limit, "SIZE", "RAM that models may use (all)"},       \
-        {"tunnel-listen",     0,      OPT_STR,                                                       \
-         &(f)->tunnel_listen, "ADDR", "where other nodes and the gateway reach our engines"},        \
-        {"advertise", 0, OPT_STR, &(f)->advertise, "HOST", "how others reach this host"},            \
-        {"engine-env", 0, OPT_LIST, &(f)->engine_env, "K=V", "environment of the engines"},          \
-    {                                                                                                \
-        "threads", 0, OPT_U64, &(f)->threads, "N", "CPU threads of an engine", 1, 1024               \
+#define WORKER_OPTIONS(f)                                                                          \
+    {"name", 0, OPT_STR, &(f)->name, "NAME", "name of this node (host name)"},                     \
+        {"devices",                                                                                \
+         0,                                                                                        \
+         OPT_STR,                                                                                  \
+         &(f)->devices,                                                                            \
+         "auto|none|fake:FILE",                                                                    \
+         "where the GPUs come from (auto)"},                                                       \
+        {"engine-dir", 0, OPT_STR, &(f)->engine_dir, "DIR", "installed engines (STATE/engines)"},  \
+        {"ram-limit", 0, OPT_BYTES, &(f)->ram_limit, "SIZE", "RAM that models may use (all)"},     \
+        {"tunnel-listen",     0,      OPT_STR,                                                     \
+         &(f)->tunnel_listen, "ADDR", "where other nodes and the gateway reach our engines"},      \
+        {"advertise", 0, OPT_STR, &(f)->advertise, "HOST", "how others reach this host"},          \
+        {"engine-env", 0, OPT_LIST, &(f)->engine_env, "K=V", "environment of the engines"},        \
+    {                                                                                              \
+        "threads", 0, OPT_U64, &(f)->threads, "N", "CPU threads of an engine", 1, 1024             \
     }
 
 /* A worker's own folder, engine folder and environment, from flags; freed with worker_opts_done. */

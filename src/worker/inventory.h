@@ -7,7 +7,7 @@
 #include "worker/installed.h"
 
 struct inventory;
-/* `devices`: "auto" or "fake:FILE". ERR_INVALID names a bad word or a bad file. */
+/* `devices`: "auto", "none" or "fake:FILE". ERR_INVALID names a bad word or a bad file. */
 struct inventory *inventory_new(const char *devices, uint64_t ram_limit, struct err *err);
 void inventory_free(struct inventory *i);
 /* Fills node->name-independent facts and readings; devices that the engine cannot use are left out

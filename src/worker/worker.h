@@ -16,7 +16,7 @@ struct worker_opts {
     const char *tunnel_listen; /* "0.0.0.0:10151" */
     const char *advertise;  /* host that others reach us by; NULL: our side of the connection to the
                                server */
-    const char *devices;    /* "auto" or "fake:FILE" */
+    const char *devices;    /* "auto", "none" or "fake:FILE" */
     const char *engine_dir; /* folder of installed engines, or of a given binary */
     uint64_t ram_limit;     /* 0: what /proc says; else RAM the scheduler may use here */
     const char *const *engine_env; /* NAME=VALUE, NULL-terminated or NULL */
