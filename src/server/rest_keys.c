@@ -117,8 +117,8 @@ static int read_token(struct auth_key *k, const json_t *doc, struct err *err)
     return 0;
 }
 
-/* The address by which the caller reached us is the best guess at what reaches us from elsewhere.
- */
+/* The address by which the caller reached us is the best guess at what reaches us from elsewhere,
+ * unless the caller sits on this machine. */
 static char *own_url(const struct call *c)
 {
     static const char *const HOST_CHARS =
@@ -127,8 +127,10 @@ static char *own_url(const struct call *c)
     size_t ok = 0;
     while (ok < host.n && host.p[ok] && strchr(HOST_CHARS, host.p[ok]))
         ok++;
-    return ok && ok == host.n ? mem_printf("http://%.*s", (int)host.n, host.p)
-                              : mem_strdup(c->s->url);
+    bool here = str_starts(host, STR("127.")) || str_starts(host, STR("localhost")) ||
+                str_starts(host, STR("[::1]"));
+    return ok && ok == host.n && !here ? mem_printf("http://%.*s", (int)host.n, host.p)
+                                       : mem_strdup(c->s->url);
 }
 
 void rest_token_create(const struct call *c)
