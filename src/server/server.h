@@ -10,7 +10,7 @@ struct server_opts {
     struct loop *loop;
     const char *state_dir;    /* state.db and admin.key live here; made with mode 0700 */
     const char *store_driver; /* "sqlite" or "memory" */
-    const char *url;          /* our own address, for join lines */
+    const char *url;          /* our address as other machines type it, for join lines */
 };
 struct server *server_new(const struct server_opts *o, struct err *err);
 void server_free(struct server *s);
@@ -21,7 +21,4 @@ void server_handle(struct server *s, struct http_req *r);
 const char *server_admin_key(const struct server *s);
 void server_local_token(struct server *s, char token[96]);
 void server_gateway_key(struct server *s, char key[96]);
-/* True when `key` (a bearer key) may call the gateway. Constant time; used by the gateway in this
- * process through GET /api/v1/keys/check otherwise. */
-
 #endif
