@@ -9,6 +9,8 @@
 #include <strings.h>
 #include <time.h>
 #undef strtok
+#undef sprintf
+#undef vsprintf
 #undef alloca
 #pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok atoi atol strtol gets localtime   \
     ctime
