@@ -163,6 +163,7 @@ json_t *node_to_json(const struct cluster_node *n)
     json_put_str(o, "reason", n->reason);
     json_put_str(o, "version", n->version);
     json_put_str(o, "engine", n->engine);
+    json_put_u64(o, "engine_devices", n->engine_devices);
     json_put_u64(o, "ram_bytes", n->ram_bytes);
     json_put_u64(o, "ram_free_bytes", n->ram_free_bytes);
     json_put_u64(o, "n_cpus", n->n_cpus);
@@ -205,6 +206,8 @@ int node_from_json(struct cluster_node *n, const json_t *doc, struct err *err)
         JSON_COPY(doc, "reason", false, n->reason, err) ||
         JSON_COPY(doc, "version", false, n->version, err) ||
         JSON_COPY(doc, "engine", false, n->engine, err) ||
+        json_get_u32(doc, "engine_devices", false, CLUSTER_MAX_NODE_DEVICES, &n->engine_devices,
+                     err) ||
         json_get_str(doc, "state", false, &state, err) ||
         json_get_u64(doc, "ram_bytes", true, BYTES_MAX, &n->ram_bytes, err) ||
         json_get_u64(doc, "ram_free_bytes", true, BYTES_MAX, &n->ram_free_bytes, err) ||

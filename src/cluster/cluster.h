@@ -19,8 +19,9 @@ enum {
     CLUSTER_MAX_NODES = 10000,
     CLUSTER_MAX_DEVICES = 100000,
     CLUSTER_MAX_NODE_DEVICES = 1024,
-    /* Devices that one llama.cpp instance can use: its scheduler is built for 16 back ends
-     * (GGML_SCHED_MAX_BACKENDS), one of which is the CPU; docs/decisions/0010-engine-devices.md. */
+    /* Devices that one llama.cpp instance spans unless its build says otherwise: the scheduler has
+     * 16 back ends, one of them the CPU; every device behind an rpc-server counts. Measured;
+     * docs/decisions/0010-engine-devices.md. */
     CLUSTER_ENGINE_DEVICES = 15,
 };
 
@@ -55,6 +56,7 @@ struct cluster_node {
     enum node_state state;
     char reason[CLUSTER_NAME];    /* of a drain */
     char version[32], engine[64]; /* stowage version; engine as "llama.cpp b11669 cpu" or "" */
+    uint32_t engine_devices;      /* most devices one instance of it can span; 0: not known */
     uint64_t ram_bytes, ram_free_bytes;
     uint32_t n_cpus;
     struct cluster_device

@@ -13,11 +13,6 @@ enum {
     SPEC_MAX_REPLICAS = 1000,
 };
 
-/* What llama.cpp takes in one instance: its scheduler has 16 back ends (GGML_SCHED_MAX_BACKENDS),
- * one of which is the CPU, and -ts refuses the 16th number. Measured with 0.7.0 b11669: 15 devices
- * start, 16 do not. Every device behind an rpc-server counts. A placement must not use more. */
-enum { LLAMACPP_MAX_DEVICES = 15 };
-
 struct name_list {
     char items[SPEC_MAX_NAMES][CLUSTER_NAME + 16];
     uint32_t n;

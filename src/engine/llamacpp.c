@@ -123,10 +123,6 @@ static int check(const struct assignment *a, struct err *err)
     if (a->n_slots == 0 || a->ctx == 0 || a->ubatch == 0)
         return err_set(err, ERR_INVALID, "context %u, slots %u, micro-batch %u: each must be given",
                        a->ctx, a->n_slots, a->ubatch);
-    if (a->n_parts > LLAMACPP_MAX_DEVICES)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%u devices; llama.cpp takes at most %d in one instance", a->n_parts,
-                       LLAMACPP_MAX_DEVICES);
     uint64_t next = a->n_cpu_layers;
     for (uint32_t i = 0; i < a->n_parts; i++) {
         if (check_part(a, i, err) < 0)

@@ -520,8 +520,8 @@ struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o)
     p->p.net_all = c->net_all;
     p->p.pairs = c->pairs;
     p->p.n_pairs = c->n_pairs;
-    p->p.max_devices = LLAMACPP_MAX_DEVICES;
-    if (c->spec->max_gpus && c->spec->max_gpus < LLAMACPP_MAX_DEVICES)
+    p->p.max_devices = c->s->engine_devices ? c->s->engine_devices : CLUSTER_MAX_DEVICES;
+    if (c->spec->max_gpus && c->spec->max_gpus < p->p.max_devices)
         p->p.max_devices = c->spec->max_gpus;
     p->p.remote_only = c->n_speeds - 1;
     return p;

@@ -133,8 +133,8 @@ static int check_order(const struct assignment *a, uint32_t n_layers, struct err
     return 0;
 }
 
-static int check_counts(const struct deployment_spec *spec, const struct assignment *a,
-                        struct err *err)
+static int check_counts(const struct cluster_snapshot *s, const struct deployment_spec *spec,
+                        const struct assignment *a, struct err *err)
 {
     uint32_t gpus = 0, nodes = 1; /* the main one */
     for (uint32_t i = 0; i < a->n_parts; i++) {
@@ -145,9 +145,9 @@ static int check_counts(const struct deployment_spec *spec, const struct assignm
         nodes += !seen;
         gpus += p->uuid[0] || p->backend != BACKEND_CPU;
     }
-    if (a->n_parts > LLAMACPP_MAX_DEVICES)
-        return err_set(err, ERR_CONFLICT, "%u devices used, llama.cpp takes at most %d", a->n_parts,
-                       LLAMACPP_MAX_DEVICES);
+    if (s->engine_devices && a->n_parts > s->engine_devices)
+        return err_set(err, ERR_CONFLICT, "%u devices used, the engine spans at most %u",
+                       a->n_parts, s->engine_devices);
     if (spec->max_nodes && nodes > spec->max_nodes)
         return err_set(err, ERR_CONFLICT, "%u nodes used, at most %u asked for", nodes,
                        spec->max_nodes);
@@ -166,7 +166,7 @@ int place_validate_model(const struct cluster_snapshot *s, const struct deployme
         a->n_slots != m->opts.n_slots)
         return err_set(err, ERR_CONFLICT, "the plan is for %u layers and context %u, not %u and %u",
                        a->n_layers, a->ctx, m->n_layers, m->opts.ctx);
-    if (check_order(a, m->n_layers, err) || check_counts(spec, a, err))
+    if (check_order(a, m->n_layers, err) || check_counts(s, spec, a, err))
         return -1;
     mem_auto uint32_t *counts = mem_calloc((size_t)a->n_parts + 1, sizeof *counts);
     mem_auto struct estimate_bytes *b = mem_calloc((size_t)a->n_parts + 1, sizeof *b);

@@ -127,6 +127,8 @@ static void add_node(const struct server *s, const struct node_sums *sums,
     x->state = node_state_of(n);
     STR_COPY(x->reason, n->drained ? n->drain_reason : "");
     x->seen_ms = loop_now_ms(s->loop) - n->seen_ms;
+    if (x->state == NODE_READY && x->engine_devices && x->engine_devices < out->engine_devices)
+        out->engine_devices = x->engine_devices;
     if (x->state == NODE_READY && !x->engine[0]) {
         x->state = NODE_DRAINED; /* nothing can run there; said with the other reasons */
         STR_COPY(x->reason, "no engine: stowage engine install llama.cpp");
@@ -140,6 +142,7 @@ void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
     struct map *nodes = map_new(0);
     struct node_sums *sums = mem_calloc(map_count(s->nodes), sizeof *sums);
     snapshot_init(out);
+    out->engine_devices = UINT32_MAX; /* the least that an engine here says */
     out->revision = s->store->driver->revision(s->store);
     for (size_t i = 0; map_next(s->nodes, &i, NULL, &value);) {
         const struct node *x = value;
@@ -156,6 +159,8 @@ void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
         add_node(s, &sums[i], out);
         free(sums[i].items);
     }
+    if (out->engine_devices == UINT32_MAX)
+        out->engine_devices = CLUSTER_ENGINE_DEVICES;
     free(sums);
     map_free(nodes);
 }

@@ -14,7 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ASK_TIMEOUT_MS = 20000, BUILD_CAP = 24 };
+enum { ASK_TIMEOUT_MS = 20000, BUILD_CAP = 24, SHARES = 600 };
+
+/* Asked one after the other. The limit has no question of its own: more shares than any build takes
+ * are refused with the number it was compiled for. */
+enum question { ASK_VERSION, ASK_DEVICES, ASK_LIMIT, ASK_COUNT };
+static const char *const QUESTIONS[ASK_COUNT] = {"--version", "--list-devices", "-ts"};
 
 struct installed {
     struct loop *loop;
@@ -26,7 +31,7 @@ struct installed {
     struct loop_timer *timer;
     void (*on_change)(void *arg);
     void *arg;
-    bool listing; /* the second question: --list-devices */
+    enum question question;
 };
 
 /* ---- on disk ---- */
@@ -107,8 +112,12 @@ static void read_version(struct installed_info *out, const char *text)
 void installed_line(struct installed_info *out, const char *line)
 {
     char id[16], name[INSTALLED_NAME];
+    const char *limit = strstr(line, "system only has ");
+    unsigned back_ends = 0;
     if (strncmp(line, "version: ", 9) == 0) {
         read_version(out, line + 9);
+    } else if (limit && sscanf(limit, "system only has %u devices", &back_ends) == 1) {
+        out->max_devices = back_ends > 1 ? back_ends - 1 : 0; /* as many shares are refused too */
     } else if (sscanf(line, " %15[A-Za-z0-9]: %95[^\n]", id, name) == 2 && line[0] == ' ' &&
                strstr(name, " MiB") && out->n_devices < INSTALLED_MAX_DEVICES) {
         char *paren = strrchr(name, '('); /* "(24268 MiB, 23900 MiB free)" */
@@ -184,14 +193,15 @@ static void on_exit_status(void *arg, int status)
     proc_free(STEAL(i->proc));
     loop_timer_del(STEAL(i->timer));
     lines_end(i->lines, on_line, i);
-    if (status != 0 || !i->next.label[0]) {
+    bool refused = status != 0 && i->question != ASK_LIMIT; /* that one is meant to be refused */
+    if (refused || !i->next.label[0]) {
         char how[64], why[200];
         proc_status_text(status, how, sizeof how);
         str_copyf(why, sizeof why, "%.120s/llama-server does not answer %s (%s)", i->next.bin_dir,
-                  i->listing ? "--list-devices" : "--version", how);
+                  QUESTIONS[i->question], how);
         give_up(i, why);
-    } else if (!i->listing) {
-        i->listing = true;
+    } else if (i->question + 1 < ASK_COUNT) {
+        i->question++;
         ask(i);
     } else {
         accept(i);
@@ -209,7 +219,12 @@ static void ask(struct installed *i)
 {
     char path[1100];
     str_copyf(path, sizeof path, "%s/llama-server", i->next.bin_dir);
-    const char *argv[] = {path, i->listing ? "--list-devices" : "--version", NULL};
+    char shares[2 * SHARES];
+    for (size_t k = 0; k < sizeof shares; k++)
+        shares[k] = k % 2 ? ',' : '1';
+    shares[sizeof shares - 1] = '\0';
+    const char *argv[] = {path, QUESTIONS[i->question], i->question == ASK_LIMIT ? shares : NULL,
+                          NULL};
     struct proc_opts o = {
         .argv = argv, .env = i->env, .on_output = on_output, .on_exit = on_exit_status, .arg = i};
     struct err err = {0};
@@ -224,7 +239,7 @@ static void look(void *arg)
 {
     struct installed *i = arg;
     i->timer = NULL;
-    i->listing = false;
+    i->question = ASK_VERSION;
     if (installed_find(i->engine_dir, &i->next))
         ask(i);
     else

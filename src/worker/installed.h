@@ -1,5 +1,5 @@
-/* The engine installed on this node: where it is, its version and which GPUs it can use, found by
- * asking it. I/O; the worker's loop.
+/* The engine installed on this node: where it is, its version and which GPUs it can use and how
+ * many devices at once, found by asking it. I/O; the worker's loop.
  *
  * Looked for in the engine folder itself, in its bin/, then in current/bin and in the newest
  * NAME/bin, as `stowage engine install` lays them out. Looked for again every INSTALLED_RETRY_MS
@@ -27,6 +27,7 @@ struct installed_info {
         uint32_t total_mib;
     } devices[INSTALLED_MAX_DEVICES];
     uint32_t n_devices;
+    uint32_t max_devices; /* one instance can span; 0: it did not say */
 };
 
 struct installed;

@@ -192,5 +192,6 @@ int inventory_read(struct inventory *i, const struct installed_info *engine, uin
     i->last_dropped = dropped;
     STR_COPY(node->version, STOWAGE_VERSION);
     STR_COPY(node->engine, engine->found ? engine->label : "");
+    node->engine_devices = engine->max_devices;
     return 0;
 }

@@ -285,6 +285,8 @@ static void test_engine_says(void **state)
         "  CUDA0: NVIDIA GeForce RTX 3090 (24268 MiB, 23900 MiB free)",
         "  Vulkan1: AMD Radeon RX 7900 XTX (RADV NAVI31) (24560 MiB, 24000 MiB free)",
         "  (none)",
+        "error while handling argument \"-ts\": got 600 input configs, but system only has 16 "
+        "devices",
     };
     struct installed_info info = {0};
     for (size_t i = 0; i < ARRAY_LEN(LINES); i++)
@@ -295,6 +297,7 @@ static void test_engine_says(void **state)
     assert_string_equal(info.devices[0].name, "NVIDIA GeForce RTX 3090");
     assert_string_equal(info.devices[1].name, "AMD Radeon RX 7900 XTX (RADV NAVI31)");
     assert_int_equal(info.devices[1].total_mib, 24560);
+    assert_int_equal(info.max_devices, 15);
     struct installed_info up = {0};
     installed_line(&up, "version: 4567 (3f4fc97f)");
     assert_string_equal(up.label, "llama.cpp b4567");
