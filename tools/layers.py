@@ -14,7 +14,7 @@ import sys
 # What a pure folder may call besides pure folders: the C library's functions of memory, strings, numbers and
 # sorting, formatted text into memory, and the two parsers (of JSON and YAML) that work on memory.
 LIBC = set("""
-    malloc calloc realloc free abort qsort bsearch
+    malloc calloc realloc free abort qsort qsort_r bsearch
     memcpy memmove memset memcmp memchr memmem memrchr
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn strpbrk strdup strndup
     strtoull strtoul strtoll strtod strtof strerror

@@ -198,6 +198,19 @@ static uint16_t least_layer(const struct table *t, uint64_t key)
     return (uint16_t)lo;
 }
 
+/* Where a device gets to from `at`, or as the first one, whichever is further: the ones before it
+ * need not be used. */
+static uint16_t furthest(const struct fit *f, uint32_t at)
+{
+    return at && f->hi[at] > f->hi_first ? f->hi[at] : f->hi_first;
+}
+
+/* Can a device take all from `at` or any layer before? */
+static bool ends(const struct fit *f, uint32_t at, uint32_t n_cpu)
+{
+    return (at && f->lo_last <= at) || (!n_cpu && f->lo_only == 0);
+}
+
 /* All states one device further. The reach is exact for "these devices or fewer": a shorter prefix
  * of a pipeline ends at any layer before, so only the furthest end matters. */
 static void expand(struct table *t, uint32_t g)
@@ -209,7 +222,7 @@ static void expand(struct table *t, uint32_t g)
             const struct class *k = &t->c[c];
             if (used(t, s->key, c) == k->n)
                 continue;
-            uint16_t to = s->reach ? k->fit->hi[s->reach] : k->fit->hi_first;
+            uint16_t to = furthest(k->fit, s->reach);
             reach_state(next, s->key + k->stride, to);
         }
     }
@@ -251,9 +264,9 @@ static uint32_t greedy(const struct leaf *l, const uint16_t *order, bool backwar
         const struct leaf_dev *d = &l->dev[order[backwards ? l->n_dev - 1 - i : i]];
         const struct fit *f = ranks_fit(l->ranks, d->rank);
         uint32_t from = at < n ? at : n - 1;
-        if (from ? f->lo_last <= from : f->lo_only == 0)
+        if (ends(f, from, l->n_cpu_max))
             return i + 1;
-        at = at ? f->hi[at] : f->hi_first;
+        at = furthest(f, at);
     }
     return 0;
 }
@@ -282,7 +295,7 @@ static bool can_end(const struct table *t, const struct state *s)
     uint32_t n = t->n_layers, from = s->reach < n ? s->reach : n - 1;
     for (uint32_t c = 0; c < t->n_classes; c++) {
         const struct fit *f = t->c[c].fit;
-        if (used(t, s->key, c) < t->c[c].n && (from ? f->lo_last <= from : f->lo_only == 0))
+        if (used(t, s->key, c) < t->c[c].n && ends(f, from, t->l->n_cpu_max))
             return true;
     }
     return false;

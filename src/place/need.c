@@ -23,8 +23,8 @@ uint64_t need_bytes(const struct need *n, uint32_t s, uint32_t e, bool first, bo
     for (uint32_t i = s; i < e; i++)
         if (n->peak[i] > peak)
             peak = n->peak[i];
-    return n->sum[e] - n->sum[s] + n->fixed + peak + (first ? n->first_extra : 0) +
-           (last ? n->head : 0);
+    uint64_t extra = (first ? (uint64_t)n->first_extra : 0) + (last ? n->head : 0);
+    return n->sum[e] - n->sum[s] + n->fixed + peak + extra; /* wraps back when first is less */
 }
 
 /* ---- fits ---- */
@@ -87,7 +87,7 @@ static uint16_t greatest_end(const struct need *n, uint64_t room)
     uint32_t e = 0;
     for (; e < n->n; e++) {
         peak = n->peak[e] > peak ? n->peak[e] : peak;
-        if (n->sum[e + 1] + n->fixed + peak + n->first_extra > room)
+        if (n->sum[e + 1] + n->fixed + peak + (uint64_t)n->first_extra > room)
             break;
     }
     return (uint16_t)e;
@@ -98,7 +98,7 @@ void fit_fill(struct fit *f, const struct need *n, uint64_t room)
     windows(n, room, f->lo, f->hi);
     f->hi_first = greatest_end(n, room);
     f->lo_last = least_start(n, room, n->head);
-    f->lo_only = least_start(n, room, n->head + n->first_extra);
+    f->lo_only = least_start(n, room, n->head + (uint64_t)n->first_extra);
 }
 
 /* ---- ranks ---- */
@@ -195,7 +195,7 @@ struct ranks *ranks_new(const struct need *n)
             if (e == n->n)
                 add_entry(r, &at, need + n->head, s, n->n + 1);
             if (s == 0 && n->first_extra) /* first ranges differ; they start at layer 0 */
-                add_entry(r, &at, need + n->first_extra, s, e);
+                add_entry(r, &at, need + (uint64_t)n->first_extra, s, e);
         }
     }
     add_entry(r, &at, need_bytes(n, 0, n->n, true, true), 0, n->n + 1);

@@ -16,12 +16,12 @@ enum { PLACE_MAX_LAYERS = 1024 };
 
 /* Plain numbers of one model in one mode; arrays are owned by it. */
 struct need {
-    uint32_t n;           /* layers */
-    uint64_t *sum;        /* n + 1: weights and KV of the layers before */
-    uint64_t *peak;       /* n: compute buffer of a device that holds just this layer */
-    uint64_t fixed;       /* once per device */
-    uint64_t first_extra; /* more on the first device */
-    uint64_t head;        /* the output layer, on the last device */
+    uint32_t n;          /* layers */
+    uint64_t *sum;       /* n + 1: weights and KV of the layers before */
+    uint64_t *peak;      /* n: compute buffer of a device that holds just this layer */
+    uint64_t fixed;      /* once per device */
+    int64_t first_extra; /* more, or less, on the first device */
+    uint64_t head;       /* the output layer, on the last device */
 };
 void need_init(struct need *n, uint32_t n_layers);
 void need_done(struct need *n);

@@ -147,8 +147,11 @@ static void prove(const struct scene *c, const struct answer *a, struct place_pl
     if ((a->tier == TIER_ONE_NODE || a->tier == TIER_NODES) && tiered && a->n_gpus > 1)
         prove_counts(c, a, p);
     if (a->tier >= TIER_RAM && tiered)
-        SAY(p->proof, a->proved ? "no choice of GPUs holds all layers (searched)"
-                                : "GPUs alone were not excluded within the budget");
+        SAY(p->proof,
+            !a->proved ? "GPUs alone were not excluded within the budget"
+            : c->n_usable > LLAMACPP_MAX_DEVICES
+                ? "no choice of 15 GPUs, the most llama.cpp takes, holds all layers (searched)"
+                : "no choice of GPUs holds all layers (searched)");
     if (a->proved)
         SAY(p->proof, "%.2f ms per token: least of all such plans", (double)a->ns / 1e6);
     else
@@ -450,11 +453,14 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
     char each[GIB_TEXT];
     capacity_init(&k, c);
     uint64_t fit = 0, n = c->m->n_layers, bytes = model_bytes(c) - c->m->head;
-    for (uint32_t i = 0; i < c->n_dev; i++)
-        fit += c->dev[i].why ? 0 : k.dev[i];
     refuse_devices(c, &k, p);
     refuse_nodes(c, p);
     refuse_ram(c, p);
+    /* capacity counts only devices that are not left out; an engine takes so many of them. */
+    uint32_t most = c->n_usable < LLAMACPP_MAX_DEVICES ? c->n_usable : LLAMACPP_MAX_DEVICES;
+    if (c->spec->max_gpus && c->spec->max_gpus < most)
+        most = c->spec->max_gpus;
+    fit = top_sum(k.dev, c->n_dev, most);
     num_fmt_gib(each, sizeof each, bytes / n);
     if (c->n_usable == 0)
         str_copyf(p->summary, sizeof p->summary,
@@ -462,9 +468,10 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
                   (unsigned long long)n, each);
     else if (fit < n)
         str_copyf(p->summary, sizeof p->summary,
-                  "no placement: %llu layers of %s needed, %llu fit on %u GPU%s",
-                  (unsigned long long)n, each, (unsigned long long)fit, c->n_usable,
-                  c->n_usable == 1 ? "" : "s");
+                  "no placement: %llu layers of %s needed, %llu fit on %u GPU%s%s",
+                  (unsigned long long)n, each, (unsigned long long)fit, most, most == 1 ? "" : "s",
+                  most == LLAMACPP_MAX_DEVICES && most < c->n_usable ? ", the most llama.cpp takes"
+                                                                     : "");
     else
         str_copyf(p->summary, sizeof p->summary,
                   "no placement: %llu layers of %s would fit, but not within %s%s%s",

@@ -391,44 +391,53 @@ struct estimate_device_speed scene_speed(const struct scene *c, uint32_t main, u
 
 /* ---- a mode's problem ---- */
 
-/* Compute buffers are a constant by position plus the widest layer; the constants are read off two
- * probes. Recurrent models take twice the form when pipelined, their peaks too. */
+/* Compute buffers are a constant by position plus the widest layer. The constants of the first, a
+ * middle and the last device are read off one probe of estimate/; dev[i] has base[i]. */
+static void probe_bases(const struct scene *c, const struct mode_opts *o, const struct need *n,
+                        uint64_t base[3])
+{
+    uint32_t layers = n->n, at = o->mode == MODE_CPU && layers > 1 ? 1 : 0, parts = layers - at;
+    parts = parts < 3 ? parts : 3;
+    uint32_t counts[3] = {1, 1, 1};
+    counts[parts - 1] = layers - at - (parts - 1);
+    struct estimate_bytes dev[3], host;
+    struct estimate_split s = {.n_devices = parts, .counts = counts, .n_cpu_layers = at};
+    s.n_cpu_moe = o->mode == MODE_MOE ? o->n_moe : 0;
+    estimate_split_bytes(c->m, &s, dev, &host);
+    for (uint32_t i = 0; i < parts; at += counts[i++]) {
+        uint64_t peak = 0;
+        for (uint32_t l = at; l < at + counts[i]; l++)
+            peak = n->peak[l] > peak ? n->peak[l] : peak;
+        base[i] = clamp(dev[i].compute) - peak;
+    }
+    for (uint32_t i = parts; i < 3; i++) /* no such device can be */
+        base[i] = base[parts - 1];
+    if (parts == 2)
+        base[1] = base[2];
+    if (o->mode == MODE_CPU) /* the CPU is first; of the devices none is special */
+        base[0] = base[1] = base[0] > base[1] ? base[0] : base[1];
+}
+
 static void fill_need(const struct scene *c, const struct mode_opts *o, struct need *out)
 {
     const struct estimate_model *m = c->m;
-    uint32_t n = m->n_layers, cpu = o->mode == MODE_CPU && n > 1 ? 1 : 0;
-    uint32_t counts[2] = {n, 0};
-    uint64_t factor = o->mode == MODE_FULL && m->recurrent_only ? 2 : 1, peak[2] = {0};
-    struct estimate_bytes dev[2] = {{0}}, host;
-    struct estimate_split s = {.n_devices = 1, .counts = counts, .n_cpu_layers = cpu};
-    s.n_cpu_moe = o->mode == MODE_MOE ? o->n_moe : 0;
-    if (cpu) {
-        counts[0] = n - 1;
-    } else if (n > 1) {
-        counts[0] = 1;
-        counts[1] = n - 1;
-        s.n_devices = 2;
-    }
+    uint32_t n = m->n_layers;
+    uint64_t base[3];
     need_init(out, n);
     for (uint32_t l = 0; l < n; l++) {
         const struct estimate_layer *x = &m->layers[l];
         bool away = o->mode == MODE_MOE && l < o->n_moe;
         out->sum[l + 1] = out->sum[l] + clamp(x->weights - (away ? x->experts : 0)) + clamp(x->kv);
-        out->peak[l] = factor * clamp(away ? x->peak_bare : x->peak);
-        if (l >= cpu) {
-            uint64_t *p = &peak[s.n_devices == 2 && l > 0];
-            *p = out->peak[l] > *p ? out->peak[l] : *p;
-        }
+        out->peak[l] = clamp(away ? x->peak_bare : x->peak);
     }
-    estimate_split_bytes(m, &s, dev, &host);
-    uint64_t first = clamp(dev[0].compute) - clamp(peak[0]), other = first;
-    if (s.n_devices == 2)
-        other = clamp(dev[1].compute) - clamp(peak[1]);
+    probe_bases(c, o, out, base);
     for (uint32_t l = 0; l < n; l++)
-        out->peak[l] += other;
-    out->first_extra = first > other ? first - other : 0;
+        out->peak[l] += base[1];
+    /* A last device may take less than one in the middle; the output layer makes up for it. */
+    uint64_t last = clamp(m->head) + base[2];
+    out->first_extra = (int64_t)(base[0] - base[1]);
+    out->head = last > base[1] ? last - base[1] : 0;
     out->fixed = clamp(m->shared);
-    out->head = clamp(m->head);
 }
 
 static void fill_speeds(const struct scene *c, const struct mode_opts *o, struct mode_problem *p)

@@ -38,7 +38,7 @@ static void random_model(struct world *w, struct rng *r, uint32_t n, bool cpu)
         size[i] = 4 + rng_below(r, 12);
     w->need = (struct need){.n = n, .sum = w->sum, .peak = w->peak};
     w->need.fixed = rng_below(r, 3);
-    w->need.first_extra = cpu ? 0 : rng_below(r, 4);
+    w->need.first_extra = cpu ? 0 : (int64_t)rng_below(r, 7) - 3;
     w->need.head = rng_below(r, 20);
     for (uint32_t i = 0; i < n; i++) {
         w->sum[i + 1] = w->sum[i] + size[rng_below(r, sizes)] + kv[rng_below(r, 2)];
@@ -110,7 +110,7 @@ static bool fits(const struct world *w, uint64_t room, uint32_t s, uint32_t e, b
         need += w->sum[i + 1] - w->sum[i];
         peak = w->peak[i] > peak ? w->peak[i] : peak;
     }
-    need += peak + (first ? w->need.first_extra : 0) + (last ? w->need.head : 0);
+    need += peak + (first ? (uint64_t)w->need.first_extra : 0) + (last ? w->need.head : 0);
     return need <= room;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum {
+    MIN_LEAVES = 4, /* even without any budget: an answer, if a poor one, is better than none */
     LEAF_WORK = 4 << 20,   /* cells of one leaf's table */
     TABLE_CELLS = 2 << 20, /* of one bound's table; beyond it the smallest nodes are left out */
 };
@@ -27,6 +28,7 @@ struct search {
     int64_t rest_ns;   /* of the bound: what is not in the tables */
     int64_t below_ns;  /* only answers faster than this are wanted */
     uint64_t deadline; /* of solver.steps */
+    uint32_t leaves;   /* looked at so far */
     bool stopped;      /* the deadline came */
     bool unsure;       /* a leaf could not be decided */
     bool found;
@@ -169,6 +171,7 @@ static void descend(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32
     if (!can(x, j + 1, k, g, m, a))
         return;
     if (k == 0) {
+        x->leaves++;
         if (x->goal == GOAL_FITS)
             leaf_fit(x);
         else
@@ -252,7 +255,7 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
                    const struct acc *a)
 {
     for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].class_end) {
-        if (++x->v->steps > x->deadline) {
+        if (++x->v->steps > x->deadline && x->leaves >= MIN_LEAVES) {
             x->stopped = true;
             x->unsure = true;
             return;
@@ -287,7 +290,7 @@ static void run(struct search *x, uint32_t g)
     for (uint32_t i = 0; i < x->b->n; i++)
         room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;
     room = room * x->k + 1;
-    x->n_pick = 0;
+    x->n_pick = x->leaves = 0;
     x->found = x->stopped = x->unsure = false;
     x->most_dev = g;
     x->node = mem_calloc(room, sizeof *x->node);

@@ -246,6 +246,8 @@ static bool part_in_ram(struct run *r, struct answer *a)
         if (!a->feasible && r->c->m->n_layers > 1) {
             o.remote_ram = true;
             sure = try_mode(r, &o, false, TIER_RAM, 1, r->max_nodes, a) && sure;
+            if (a->feasible && a->n_gpus == 0)
+                answer_done(a); /* GPUs do not help: the next tier has it */
         }
     }
     if (a->feasible)
