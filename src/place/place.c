@@ -90,6 +90,7 @@ static void mix_snapshot(uint64_t *h, const struct cluster_snapshot *s)
 {
     mix(h, s->margin_bytes);
     mix(h, s->runtime_bytes);
+    mix(h, s->engine_devices);
     for (uint32_t i = 0; i < s->n_nodes; i++) {
         const struct cluster_node *n = &s->nodes[i];
         mix_text(h, n->name);

@@ -129,6 +129,26 @@ static void prove_counts(const struct scene *c, const struct answer *a, struct p
     capacity_done(&k);
 }
 
+/* The most devices that one instance can have. */
+static uint32_t most_devices(const struct scene *c)
+{
+    uint32_t most = c->n_usable, span = c->s->engine_devices;
+    most = span && span < most ? span : most;
+    return c->spec->max_gpus && c->spec->max_gpus < most ? c->spec->max_gpus : most;
+}
+
+static void prove_no_gpus(const struct scene *c, const struct answer *a, struct place_plan *p)
+{
+    uint32_t most = most_devices(c);
+    if (!a->proved)
+        SAY(p->proof, "GPUs alone were not excluded within the budget");
+    else if (most < c->n_usable && most == c->s->engine_devices)
+        SAY(p->proof,
+            "no choice of %u GPUs, the most the engine spans, holds all layers (searched)", most);
+    else
+        SAY(p->proof, "no choice of GPUs holds all layers (searched)");
+}
+
 static void prove(const struct scene *c, const struct answer *a, struct place_plan *p)
 {
     char need[GIB_TEXT], have[GIB_TEXT], label[LABEL];
@@ -147,11 +167,7 @@ static void prove(const struct scene *c, const struct answer *a, struct place_pl
     if ((a->tier == TIER_ONE_NODE || a->tier == TIER_NODES) && tiered && a->n_gpus > 1)
         prove_counts(c, a, p);
     if (a->tier >= TIER_RAM && tiered)
-        SAY(p->proof,
-            !a->proved ? "GPUs alone were not excluded within the budget"
-            : c->n_usable > LLAMACPP_MAX_DEVICES
-                ? "no choice of 15 GPUs, the most llama.cpp takes, holds all layers (searched)"
-                : "no choice of GPUs holds all layers (searched)");
+        prove_no_gpus(c, a, p);
     if (a->proved)
         SAY(p->proof, "%.2f ms per token: least of all such plans", (double)a->ns / 1e6);
     else
@@ -456,10 +472,7 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
     refuse_devices(c, &k, p);
     refuse_nodes(c, p);
     refuse_ram(c, p);
-    /* capacity counts only devices that are not left out; an engine takes so many of them. */
-    uint32_t most = c->n_usable < LLAMACPP_MAX_DEVICES ? c->n_usable : LLAMACPP_MAX_DEVICES;
-    if (c->spec->max_gpus && c->spec->max_gpus < most)
-        most = c->spec->max_gpus;
+    uint32_t most = most_devices(c);
     fit = top_sum(k.dev, c->n_dev, most);
     num_fmt_gib(each, sizeof each, bytes / n);
     if (c->n_usable == 0)
@@ -470,7 +483,7 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
         str_copyf(p->summary, sizeof p->summary,
                   "no placement: %llu layers of %s needed, %llu fit on %u GPU%s%s",
                   (unsigned long long)n, each, (unsigned long long)fit, most, most == 1 ? "" : "s",
-                  most == LLAMACPP_MAX_DEVICES && most < c->n_usable ? ", the most llama.cpp takes"
+                  most == c->s->engine_devices && most < c->n_usable ? ", the most the engine spans"
                                                                      : "");
     else
         str_copyf(p->summary, sizeof p->summary,

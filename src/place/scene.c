@@ -530,7 +530,7 @@ struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o)
     p->p.pairs = c->pairs;
     p->p.n_pairs = c->n_pairs;
     p->p.max_devices = c->s->engine_devices ? c->s->engine_devices : CLUSTER_MAX_DEVICES;
-    if (c->spec->max_gpus && c->spec->max_gpus < p->p.max_devices)
+    if (o->gpus && c->spec->max_gpus && c->spec->max_gpus < p->p.max_devices)
         p->p.max_devices = c->spec->max_gpus;
     p->p.remote_only = c->n_speeds - 1;
     return p;
