@@ -7,7 +7,7 @@ import struct
 
 from rig import Failure, Rig
 
-RAM = "900MiB"
+RAM = "200MiB"
 
 
 def refused(rig, what, args, words, status=None, env=None):
@@ -108,7 +108,7 @@ def port_taken(rig):
 
 
 def engine_missing(rig, good):
-    rig.worker("bare", "--ram-limit", "1100MiB", engine_dir=os.path.join(rig.dir, "no-engines"))
+    rig.worker("bare", "--ram-limit", "400MiB", engine_dir=os.path.join(rig.dir, "no-engines"))
     r = rig.stowage("deploy", good, "--name", "lost", "--nodes", "bare", "--timeout", "15s", ok=None)
     text = r.stdout + r.stderr
     said = [x for x in text.splitlines() if "engine" in x.lower()]
@@ -120,9 +120,9 @@ def engine_missing(rig, good):
 
 def node_gone_while_loading(rig):
     """A worker dies while its group loads: a clear state, and the model comes up when there is room again."""
-    path = rig.demo("wide", "--layers", "52", "--embd", "1024", "--heads", "16", "--kv-heads", "4", "--ff", "2816", "--ctx", "2048")
+    path = rig.demo("wide", "--layers", "80", "--embd", "1024", "--heads", "16", "--kv-heads", "4", "--ff", "2816", "--ctx", "2048")
     for name in ("left", "right", "spare"):
-        rig.worker(name, "--ram-limit", "880MiB")
+        rig.worker(name, "--ram-limit", "770MiB")
     rig.stowage("deploy", path, "--name", "wide", "--nodes", "left,right,spare", "--no-wait")
     rig.wait("engines on every host", lambda: all(rig.hosts[n].engines() for n in ("left", "right", "spare")), 60, 0.01)
     first = rig.replica("wide")
@@ -138,7 +138,7 @@ def node_gone_while_loading(rig):
     rig.check(rig.ask("good", "Still there?", 4)["tokens"], "the other model answers")
     rig.processes.remove(process)
     rig.start(rig.hosts[victim], victim, rig.bin, "worker", "--join", rig.url, "--name", victim, "--state-dir", rig.state(victim),
-              "--engine-dir", rig.engine_dir(), "--threads", "1", "--ram-limit", "880MiB")
+              "--engine-dir", rig.engine_dir(), "--threads", "1", "--ram-limit", "770MiB")
     rig.ready("wide", 120, first["generation"] + 1)
     rig.check(rig.ask("wide", "Hello", 4)["tokens"], "with the node back it comes up by itself and answers")
     rig.stowage("rm", "wide", "--yes", "--wait")

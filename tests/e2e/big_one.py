@@ -47,7 +47,7 @@ def compare(rig, name, plan_parts):
         error = m["compute_bytes"] - p["compute_bytes"]
         worst = max(worst, abs(error) / MIB)
         bound = 0.05 * p["compute_bytes"] + 100 * MIB
-        rig.check(error <= bound, "%s: part %d on %s %d: weights and KV exact, compute %+.1f MiB" %
+        rig.check(abs(error) <= bound, "%s: part %d on %s %d: weights and KV exact, compute %+.1f MiB" %
                   (name, i, p["node"], p["index"], error / MIB))
     print("%s: compute buffers differ by at most %.1f MiB" % (name, worst))
 

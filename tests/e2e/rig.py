@@ -456,7 +456,7 @@ class Rig:
 
     def chat_body(self, model, text, tokens=16, **more):
         return dict({"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": tokens, "seed": 1,
-                     "temperature": 0}, **more)
+                     "temperature": 0, "ignore_eos": True}, **more)  # random weights may want to stop at once
 
     def ask(self, model, text, tokens=16, **more):
         """{"text", "tokens", "finish"} of one answer through the gateway."""
