@@ -176,28 +176,22 @@ static void add_bars(struct buf *out, const struct part *p, size_t n, const char
 
 /* ---- texts ---- */
 
-/* Words wrapped at the width, continuation lines indented. */
+/* Words wrapped at the width, continuation lines indented; `at` columns are taken already. */
 static void wrap(struct buf *out, const char *text, size_t indent, size_t at)
 {
-    while (*text) {
+    for (bool first = true; *text; first = false) {
         size_t n = strcspn(text, " ");
-        if (at + n > WIDTH && at > indent) {
+        if (!first && at + 1 + n > WIDTH) {
             buf_addf(out, "\n%*s", (int)indent, "");
             at = indent;
+        } else if (!first) {
+            buf_addc(out, ' ');
+            at++;
         }
         buf_add(out, text, n);
         at += n;
-        text += n;
-        if (*text == ' ') {
-            text++;
-            if (at < WIDTH) {
-                buf_addc(out, ' ');
-                at++;
-            }
-        }
+        text += n + (text[n] == ' ');
     }
-    while (out->n && out->p[out->n - 1] == ' ')
-        out->p[--out->n] = 0;
     buf_addc(out, '\n');
 }
 
@@ -218,33 +212,28 @@ static void add_lines(struct buf *out, const char *title, const json_t *list)
 static void add_rejected(struct buf *out, const json_t *list, bool refusal)
 {
     const json_t *r;
-    size_t i;
+    size_t i, indent = refusal ? 35 : 38;
     if (!json_array_size(list))
         return;
     if (!refusal)
-        buf_adds(out, "REJECTED                            tok/s  reason\n");
+        buf_adds(out, "REJECTED                      tok/s   reason\n");
     json_array_foreach(list, i, r)
     {
         if (refusal && i == MAX_LISTED) {
             buf_addf(out, "  and %zu more (--json)\n", json_array_size(list) - i);
             break;
         }
-        buf_addf(out, "  %-32s ", text_of(r, "what"));
-        size_t at = strlen(text_of(r, "what"));
-        at = 3 + (at > 32 ? at : 32);
         const json_t *tok = json_object_get(r, "tok_s");
-        if (!refusal && tok) {
-            buf_addf(out, "%6.1f  ", json_number_value(tok));
-            at += 8;
-        } else if (!refusal) {
-            buf_adds(out, "     -  ");
-            at += 8;
+        mem_auto char *fast = tok && !refusal ? mem_printf("%5.1f   ", json_number_value(tok))
+                                              : mem_strdup(refusal ? "" : "    -   ");
+        size_t name = refusal ? 32 : 27, at = strlen(text_of(r, "what"));
+        buf_addf(out, "  %-*s %s", (int)name, text_of(r, "what"), fast);
+        at = 3 + (at > name ? at : name) + strlen(fast);
+        if (at > indent) {
+            buf_addf(out, "\n%*s", (int)indent, "");
+            at = indent;
         }
-        if (at > 50) {
-            buf_addf(out, "\n%*s", 43, "");
-            at = 43;
-        }
-        wrap(out, text_of(r, "text"), refusal ? 35 : 43, at);
+        wrap(out, text_of(r, "text"), indent, at);
     }
 }
 
@@ -350,7 +339,7 @@ void plan_text(const json_t *plan, const struct plan_text_opts *opts, struct buf
         return;
     }
     const char *summary = text_of(plan, "summary");
-    wrap(out, summary[0] ? summary : "no placement", 2, 0);
+    wrap(out, summary[0] ? summary : "no placement", 2, 9);
     add_rejected(out, json_object_get(plan, "rejected"), true);
     add_changes(out, json_object_get(plan, "changes"), true);
     add_assumed(out, plan);

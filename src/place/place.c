@@ -256,7 +256,7 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
         rc = fill(c, &a, &p->a, err);
     set_id(c, p->a.plan_id);
     if (rc == 0 && a.feasible)
-        reasons_answer(c, &a, p);
+        reasons_answer(c, &a, budget && budget->no_changes, p);
     else if (rc == 0)
         reasons_refusal(c, p);
     answer_done(&a);

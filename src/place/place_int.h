@@ -13,8 +13,10 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
                                const struct estimate_model *m, const struct place_budget *budget,
                                struct err *err);
 
-/* reasons.c: proof, why and rejected of an answer; per-GPU reasons and the summary of a refusal. */
-void reasons_answer(const struct scene *c, const struct answer *a, struct place_plan *p);
+/* reasons.c: proof, why and rejected of an answer; per-GPU reasons and the summary of a refusal.
+ * brief: without the alternatives that take a search of their own. */
+void reasons_answer(const struct scene *c, const struct answer *a, bool brief,
+                    struct place_plan *p);
 void reasons_refusal(const struct scene *c, struct place_plan *p);
 struct place_reason *reasons_add(struct place_plan *p, enum place_code code);
 

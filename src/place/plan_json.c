@@ -22,17 +22,17 @@ void place_reason_text(const struct place_reason *r, char *dst, size_t cap)
     case PLACE_MEMORY:
         num_fmt_gib(need, sizeof need, r->need);
         num_fmt_gib(have, sizeof have, r->have);
-        str_copyf(dst, cap, "%s%s%s needed, %s free", r->detail, r->detail[0] ? " need " : "", need,
-                  have);
         if (r->detail[0])
             str_copyf(dst, cap, "%s need %s, %s free", r->detail, need, have);
+        else
+            str_copyf(dst, cap, "%s needed, %s free", need, have);
         break;
     case PLACE_LAYERS:
         if (r->detail[0])
-            str_copyf(dst, cap, "%s: %llu of %llu layers", r->detail, (unsigned long long)r->have,
-                      (unsigned long long)r->need);
+            str_copyf(dst, cap, "%s: at most %llu of %llu layers", r->detail,
+                      (unsigned long long)r->have, (unsigned long long)r->need);
         else
-            str_copyf(dst, cap, "holds %llu of %llu layers", (unsigned long long)r->have,
+            str_copyf(dst, cap, "holds at most %llu of %llu layers", (unsigned long long)r->have,
                       (unsigned long long)r->need);
         break;
     case PLACE_EXCLUDED:

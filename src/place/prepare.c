@@ -120,6 +120,24 @@ static uint64_t with(const struct top *t, uint64_t x)
     return in || !t->n ? t->sum : t->sum - t->item[t->n - 1] + x;
 }
 
+bool prepare_enough(const struct solver *v, uint32_t most)
+{
+    bool enough = true;
+    for (uint32_t c = 0; c < CAP_COUNT && enough; c++) {
+        struct top t = {.item = mem_calloc(most + 1, sizeof *t.item), .k = most};
+        uint64_t cpu = 0;
+        for (uint32_t i = 0; i < v->n_nodes; i++) {
+            const struct snode *s = &v->nodes[i];
+            cpu = s->cpu_cap[c] > cpu ? s->cpu_cap[c] : cpu;
+            for (uint32_t d = 0; d < s->n_dev; d++)
+                top_add(&t, s->cap[c][d + 1] - s->cap[c][d]);
+        }
+        enough = t.sum + cpu >= v->want[c];
+        free(t.item);
+    }
+    return enough;
+}
+
 uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
                        struct snode **out, bool *cut)
 {

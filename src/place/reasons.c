@@ -236,6 +236,9 @@ static void why(const struct scene *c, const struct answer *a, struct place_plan
     if (a->tier == TIER_ONE_GPU)
         SAY(p->why, "the fastest GPU that holds all %u layers; of equal ones the smallest.",
             c->m->n_layers);
+    if (a->tier == TIER_ONE_NODE)
+        SAY(p->why, "no single GPU holds it; %u GPUs of %s do, and no network is needed.",
+            a->n_gpus, main);
     if (a->tier == TIER_NODES)
         why_nodes(c, a, p);
     if (a->n_moe)
@@ -301,7 +304,7 @@ static void reject_splits(const struct scene *c, const struct answer *a, struct 
     mem_auto int *where = mem_calloc((size_t)c->m->n_blocks + 2, sizeof *where);
     for (uint32_t i = 0; i < g; i++)
         counts[i] = n / g + (i < n % g);
-    str_copyf(what, sizeof what, "equal split over %u GPUs", g);
+    str_copyf(what, sizeof what, "equal split");
     reject_split(c, a, what, counts, p);
     /* What the engine, and a scheduler that leaves it to the engine, would do. */
     for (uint32_t i = 0; i < g; i++) {
@@ -313,7 +316,7 @@ static void reject_splits(const struct scene *c, const struct answer *a, struct 
     for (uint32_t l = 0; l < n; l++)
         if (where[l] >= 0 && (uint32_t)where[l] < g)
             counts[where[l]]++;
-    str_copyf(what, sizeof what, "split in proportion to free memory");
+    str_copyf(what, sizeof what, "split by free memory");
     reject_split(c, a, what, counts, p);
 }
 
@@ -348,12 +351,12 @@ static void reject_ram(const struct scene *c, const struct answer *a, struct pla
     if (ram.feasible) {
         double t = place_seconds(c, ram.main, ram.parts, ram.n_parts, ram.n_cpu, ram.n_moe);
         struct place_reason *r = reasons_add(p, PLACE_SLOWER);
-        str_copyf(r->what, sizeof r->what, "%s with %u GPU%s, %u %s in RAM",
-                  c->s->nodes[ram.main].name, ram.n_gpus, ram.n_gpus == 1 ? "" : "s",
-                  ram.n_moe ? ram.n_moe : ram.n_cpu, ram.n_moe ? "blocks' experts" : "layers");
+        str_copyf(r->what, sizeof r->what, "%s, %s%u%s in RAM", c->s->nodes[ram.main].name,
+                  ram.n_moe ? "experts of " : "", ram.n_moe ? ram.n_moe : ram.n_cpu,
+                  ram.n_moe ? "" : " layers");
         r->tok_s = t > 0 ? 1 / t : 0;
         if (r->tok_s > p->a.tok_s)
-            STR_COPY(r->detail, "the policy keeps all layers on GPUs; --policy fastest takes it");
+            STR_COPY(r->detail, "all on GPUs comes first; --policy fastest takes this");
     }
     answer_done(&ram);
 }
@@ -367,7 +370,7 @@ static void reject_more(const struct scene *c, const struct answer *a, struct pl
     STR_COPY(r->detail, a->n_gpus == 1 ? "more hops, nothing gained" : "more hops than needed");
 }
 
-void reasons_answer(const struct scene *c, const struct answer *a, struct place_plan *p)
+void reasons_answer(const struct scene *c, const struct answer *a, bool brief, struct place_plan *p)
 {
     prove(c, a, p);
     why(c, a, p);
@@ -376,7 +379,8 @@ void reasons_answer(const struct scene *c, const struct answer *a, struct place_
         reject_one_node(c, a, p);
     if (several && a->n_gpus > 1) {
         reject_splits(c, a, p);
-        reject_ram(c, a, p);
+        if (!brief)
+            reject_ram(c, a, p);
     }
     if (a->tier <= TIER_NODES)
         reject_more(c, a, p);

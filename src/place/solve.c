@@ -61,22 +61,36 @@ static void keep(struct search *x, const struct leaf_answer *a, int64_t ns, uint
     x->found = true;
 }
 
+struct pick {
+    uint32_t rank, node, dev;
+};
+
+static int larger(const void *a, const void *b)
+{
+    const struct pick *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank > y->rank ? -1 : 1;
+    if (x->node != y->node)
+        return x->node < y->node ? -1 : 1;
+    return (x->dev > y->dev) - (x->dev < y->dev);
+}
+
 /* Moves the `most` picks of best rank to the front: a larger device does whatever a smaller does.
  */
 static uint32_t keep_largest(const struct search *x, uint32_t *node, uint32_t *dev, uint32_t n,
                              uint32_t most)
 {
-    const struct pnode *nodes = x->v->p->nodes;
-    while (n > most) {
-        uint32_t worst = 0;
-        for (uint32_t i = 1; i < n; i++)
-            if (nodes[node[i]].dev[dev[i]].rank < nodes[node[worst]].dev[dev[worst]].rank)
-                worst = i;
-        n--;
-        node[worst] = node[n];
-        dev[worst] = dev[n];
+    if (n <= most)
+        return n;
+    mem_auto struct pick *p = mem_calloc(n, sizeof *p);
+    for (uint32_t i = 0; i < n; i++)
+        p[i] = (struct pick){x->v->p->nodes[node[i]].dev[dev[i]].rank, node[i], dev[i]};
+    qsort(p, n, sizeof *p, larger);
+    for (uint32_t i = 0; i < most; i++) {
+        node[i] = p[i].node;
+        dev[i] = p[i].dev;
     }
-    return n;
+    return most;
 }
 
 /* Kept as a set: the caller needs to know which nodes and how many devices. */
@@ -577,9 +591,10 @@ static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solutio
 {
     *out = (struct solution){0};
     bool sure = true;
-    uint32_t most = v->n_nodes < v->n_layers + 1 ? v->n_nodes : v->n_layers + 1, bound = 0;
+    /* Each node but the main one has a device in use. */
+    uint32_t most = v->n_nodes < max_devices(v) + 1 ? v->n_nodes : max_devices(v) + 1, bound = 0;
     k_hi = k_hi < most ? k_hi : most;
-    if (any_main(v))
+    if (any_main(v) && prepare_enough(v, max_devices(v)))
         for (uint32_t k = k_least(v, k_lo); k <= k_hi && !out->feasible; k++) {
             bool k_sure = true;
             at(v, k, out, &k_sure);

@@ -26,6 +26,8 @@ void prepare_floor(struct solver *v);
  * smallest first. Returns how many; *cut is set when not all of them could be kept (max). */
 uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
                        struct snode **out, bool *cut);
+/* Could the best `most` devices of all nodes together, and a CPU, hold the model? */
+bool prepare_enough(const struct solver *v, uint32_t most);
 void prepare_prices(struct solver *v, struct snode *nodes, uint32_t n, int64_t lambda);
 struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* indexes of nodes */
 
