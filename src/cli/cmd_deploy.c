@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/progress.h"
+#include "cli/spec_opts.h"
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -12,10 +13,10 @@
 #include <string.h>
 
 struct deploy {
-    const char *name, *kv, *policy, *timeout;
-    uint64_t ctx, parallel, replicas, max_nodes, max_gpus;
-    struct opt_list nodes, exclude_nodes, gpus;
-    bool no_ram, wait, no_wait;
+    struct spec_opts spec;
+    const char *name, *timeout;
+    uint64_t replicas;
+    bool wait, no_wait;
 };
 
 /* A model's name from its file's: no folder, no .gguf, no shard number, only characters of names.
@@ -51,20 +52,8 @@ static json_t *make_spec(const struct deploy *o, const char *path, struct err *e
     if (o->name && strlen(o->name) >= sizeof name)
         return err_null(err, ERR_INVALID, "--name '%.80s' is longer than %zu characters", o->name,
                         sizeof name - 1);
-    json_auto_t *spec = json_object();
-    json_put_str(spec, "name", name);
-    json_put_str(spec, "model", model);
-    json_put_u64(spec, "ctx", o->ctx);
-    json_put_u64(spec, "n_slots", o->parallel);
-    json_put_str(spec, "kv", o->kv);
+    json_auto_t *spec = spec_opts_doc(&o->spec, name, model);
     json_put_u64(spec, "replicas", o->replicas);
-    json_put_str(spec, "policy", o->policy);
-    json_put_u64(spec, "max_nodes", o->max_nodes);
-    json_put_u64(spec, "max_gpus", o->max_gpus);
-    json_put_bool(spec, "no_ram", o->no_ram);
-    json_object_set_new(spec, "nodes", cli_list(&o->nodes));
-    json_object_set_new(spec, "exclude_nodes", cli_list(&o->exclude_nodes));
-    json_object_set_new(spec, "gpus", cli_list(&o->gpus));
     /* The server's own check, before anything is sent. */
     struct deployment_spec *checked = mem_calloc(1, sizeof *checked);
     int rc = spec_from_json(checked, spec, err);
@@ -108,7 +97,7 @@ static int deploy(const struct cli *c, const struct deploy *o, double seconds)
         cli_call(c, "POST", "/api/v1/deployments", json_incref(spec), &made, &status))
         return status;
     const json_t *settled = json_object_get(made, "spec");
-    if (!o->ctx)
+    if (!o->spec.ctx)
         fprintf(stderr, "context %llu per request (the default; choose with --ctx)\n",
                 (unsigned long long)cli_u64(settled, "ctx"));
     if (o->no_wait || cli_u64(settled, "replicas") == 0) {
@@ -131,22 +120,11 @@ static int deploy(const struct cli *c, const struct deploy *o, double seconds)
 
 int cmd_deploy(int argc, char **argv)
 {
-    struct deploy o = {.parallel = 1, .replicas = 1, .timeout = "10m"};
+    struct deploy o = {.spec = SPEC_OPTS_DEFAULT, .replicas = 1, .timeout = "10m"};
     const struct opt opts[] = {
         {"name", 'n', OPT_STR, &o.name, "NAME", "the model's name (from the file's)"},
-        {"ctx", 'c', OPT_U64, &o.ctx, "N", "context per request (trained, at most 8192)", 0,
-         SPEC_MAX_CTX},
-        {"parallel", 'p', OPT_U64, &o.parallel, "N", "requests at a time per replica (1)", 1,
-         SPEC_MAX_SLOTS},
-        {"kv", 0, OPT_STR, &o.kv, "TYPE", "KV cache: f16, q8_0 or q4_0 (f16)"},
+        SPEC_OPTS_ROWS(o.spec),
         {"replicas", 'r', OPT_U64, &o.replicas, "N", "replicas (1)", 0, SPEC_MAX_REPLICAS},
-        {"policy", 0, OPT_STR, &o.policy, "POLICY", "tiered or fastest (tiered)"},
-        {"nodes", 0, OPT_LIST, &o.nodes, "A,B", "only these nodes"},
-        {"exclude-nodes", 0, OPT_LIST, &o.exclude_nodes, "A,B", "not these nodes"},
-        {"gpus", 0, OPT_LIST, &o.gpus, "A:0,B:1", "only these GPUs (node:index or UUID)"},
-        {"max-nodes", 0, OPT_U64, &o.max_nodes, "N", "at most N nodes"},
-        {"max-gpus", 0, OPT_U64, &o.max_gpus, "N", "at most N GPUs"},
-        {"no-ram", 0, OPT_FLAG, &o.no_ram, NULL, "no layers in RAM"},
         {"wait", 0, OPT_FLAG, &o.wait, NULL, "until it answers (the default)"},
         {"no-wait", 0, OPT_FLAG, &o.no_wait, NULL, "return at once, also when nothing fits yet"},
         {"timeout", 0, OPT_STR, &o.timeout, "TIME", "longest wait (10m)"},

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/plan_text.h"
+#include "cli/spec_opts.h"
 
 #include "arch/arch.h"
 #include "base/mem.h"
@@ -18,33 +19,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEFAULT_CTX = 8192, UBATCH = 512, MAX_CLUSTER_FILE = 64 << 20, MAX_TEXT = 4 << 20 };
+enum { MAX_CLUSTER_FILE = 64 << 20, MAX_TEXT = 4 << 20 };
 
 struct plan_args {
-    const char *cluster, *out, *kv, *policy;
-    uint64_t ctx, slots, max_nodes, max_gpus, budget;
-    struct opt_list nodes, exclude, gpus;
-    bool no_ram;
+    struct spec_opts spec;
+    const char *cluster, *out;
+    uint64_t budget;
 };
-
-/* The document that the server gets too; the same call validates it here and there. */
-static json_t *spec_doc(const struct plan_args *a, const char *model)
-{
-    json_t *d = json_object();
-    json_put_str(d, "name", "plan");
-    json_put_str(d, "model", model);
-    json_put_u64(d, "ctx", a->ctx);
-    json_put_u64(d, "n_slots", a->slots);
-    json_put_str(d, "kv", a->kv);
-    json_put_str(d, "policy", a->policy);
-    json_put_u64(d, "max_nodes", a->max_nodes);
-    json_put_u64(d, "max_gpus", a->max_gpus);
-    json_put_bool(d, "no_ram", a->no_ram);
-    json_object_set_new(d, "nodes", cli_list(&a->nodes));
-    json_object_set_new(d, "exclude_nodes", cli_list(&a->exclude));
-    json_object_set_new(d, "gpus", cli_list(&a->gpus));
-    return d;
-}
 
 static int read_cluster(const char *path, struct cluster_snapshot *s, struct err *err)
 {
@@ -68,9 +49,9 @@ static void add_assumed(json_t *plan, const struct cluster_snapshot *s, const st
     char runtime[24], margin[24];
     num_fmt_gib(runtime, sizeof runtime, s->runtime_bytes);
     num_fmt_gib(margin, sizeof margin, s->margin_bytes);
-    mem_auto char *ctx =
-        mem_printf("context %u per slot%s, %u slot%s, KV %s", spec->ctx, a->ctx ? "" : " (default)",
-                   spec->n_slots, spec->n_slots == 1 ? "" : "s", spec->kv);
+    mem_auto char *ctx = mem_printf("context %u per slot%s, %u slot%s, KV %s", spec->ctx,
+                                    a->spec.ctx ? "" : " (default)", spec->n_slots,
+                                    spec->n_slots == 1 ? "" : "s", spec->kv);
     mem_auto char *kept = mem_printf("runtime %s per GPU, margin %s per device", runtime, margin);
     json_array_append_new(list, json_string(ctx));
     json_array_append_new(list, json_string(kept));
@@ -88,22 +69,15 @@ static json_t *plan_here(const struct plan_args *a, const char *model, json_t *d
     if (spec_from_json(spec, doc, err) == 0 && read_cluster(a->cluster, &s, err) == 0)
         f = model_facts(model, NULL, err);
     if (f) {
-        struct place_demand d = {.facts = f, .spec = spec};
-        uint32_t most = f->ctx_train ? f->ctx_train : DEFAULT_CTX;
-        if (!spec->ctx)
-            spec->ctx = most < DEFAULT_CTX ? most : DEFAULT_CTX;
-        d.opts = (struct estimate_opts){.ctx = spec->ctx * spec->n_slots, /* -c is for all slots */
-                                        .n_slots = spec->n_slots,
-                                        .ubatch = UBATCH};
+        struct place_demand d;
         struct place_budget budget = {.steps = a->budget};
-        if (kv_type_parse(spec->kv, &d.opts.kv_k, err) == 0) {
-            d.opts.kv_v = d.opts.kv_k;
-            struct place_plan *p = place_plan(&s, &d, &budget, err);
-            if (p) {
-                out = place_to_json(p);
-                add_assumed(out, &s, a, spec, f);
-                place_free(p);
-            }
+        place_default_ctx(spec, f);
+        struct place_plan *p =
+            place_demand_init(&d, f, spec, err) ? NULL : place_plan(&s, &d, &budget, err);
+        if (p) {
+            out = place_to_json(p);
+            add_assumed(out, &s, a, spec, f);
+            place_free(p);
         }
     }
     arch_free(f);
@@ -161,22 +135,11 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
 
 int cmd_plan(int argc, char **argv)
 {
-    struct plan_args a = {.kv = "f16", .policy = "tiered", .slots = 1};
+    struct plan_args a = {.spec = SPEC_OPTS_DEFAULT};
     const struct opt opts[] = {
         {"file", 'f', OPT_STR, &a.cluster, "CLUSTER",
          "plan on this cluster file, not the live one"},
-        {"ctx", 'c', OPT_U64, &a.ctx, "N", "context per slot (trained, at most 8192)", 1,
-         SPEC_MAX_CTX},
-        {"parallel", 0, OPT_U64, &a.slots, "N", "requests at a time, each with its context (1)", 1,
-         SPEC_MAX_SLOTS},
-        {"kv", 0, OPT_STR, &a.kv, "TYPE", "cache type: f16, q8_0, q4_0"},
-        {"policy", 0, OPT_STR, &a.policy, "NAME", "tiered (default) or fastest"},
-        {"nodes", 0, OPT_LIST, &a.nodes, "A,B", "only these nodes"},
-        {"exclude-nodes", 0, OPT_LIST, &a.exclude, "A,B", "not these nodes"},
-        {"gpus", 0, OPT_LIST, &a.gpus, "N:I,..", "only these GPUs, as node:index or uuid"},
-        {"max-nodes", 0, OPT_U64, &a.max_nodes, "N", "at most so many nodes", 1, CLUSTER_MAX_NODES},
-        {"max-gpus", 0, OPT_U64, &a.max_gpus, "N", "at most so many GPUs", 1, CLUSTER_MAX_DEVICES},
-        {"no-ram", 0, OPT_FLAG, &a.no_ram, NULL, "no layers in RAM"},
+        SPEC_OPTS_ROWS(a.spec),
         {"budget", 0, OPT_U64, &a.budget, "STEPS",
          "search steps (default: a fraction of a second)"},
         {"out", 'o', OPT_STR, &a.out, "FILE", "write the plan as JSON to FILE"},
@@ -195,7 +158,7 @@ int cmd_plan(int argc, char **argv)
     struct err err = {0};
     char hint[240] = "";
     mem_auto char *model = cli_absolute(c.operands[0], &err);
-    json_auto_t *doc = model ? spec_doc(&a, model) : NULL;
+    json_auto_t *doc = model ? spec_opts_doc(&a.spec, "plan", model) : NULL;
     json_t *plan = NULL;
     if (doc)
         plan = a.cluster ? plan_here(&a, model, doc, &err) : plan_there(&c, &a, doc, hint, &err);

@@ -20,6 +20,12 @@ struct place_demand {
     const struct deployment_spec *spec; /* constraints and policy; name may be "" */
 };
 
+/* The context per request of a spec that names none becomes the trained one, at most 8192. */
+void place_default_ctx(struct deployment_spec *spec, const struct arch_facts *facts);
+/* The demand of a spec whose context is set; both are borrowed. ERR_INVALID: an unknown KV type. */
+int place_demand_init(struct place_demand *d, const struct arch_facts *facts,
+                      const struct deployment_spec *spec, struct err *err);
+
 /* Codes of reasons, with parameters; text is made from them by place_reason_text. */
 enum place_code {
     PLACE_MEMORY,   /* does not hold: needs `need`, has `have` bytes */

@@ -17,20 +17,12 @@ struct planning *planning_new(const struct deployment_spec *spec, struct facts *
     return p;
 }
 
-void planning_opts(const struct deployment_spec *spec, struct estimate_opts *out)
-{
-    *out = (struct estimate_opts){.ctx = spec->ctx * spec->n_slots, /* -c is for all slots */
-                                  .n_slots = spec->n_slots,
-                                  .ubatch = 512};
-    if (!kv_type_parse(spec->kv, &out->kv_k, NULL))
-        out->kv_v = out->kv_k;
-}
-
 void planning_run(struct planning *p)
 {
-    struct place_demand demand = {.facts = p->facts->facts, .spec = p->spec};
+    struct place_demand demand;
     struct place_budget budget = p->budget;
-    planning_opts(p->spec, &demand.opts);
+    if (place_demand_init(&demand, p->facts->facts, p->spec, &p->err))
+        return;
     p->full = p->always_full;
     budget.no_changes = !p->always_full;
     p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);

@@ -23,6 +23,5 @@ struct planning {
 struct planning *planning_new(const struct deployment_spec *spec, struct facts *facts);
 void planning_run(struct planning *p);  /* any thread */
 void planning_free(struct planning *p); /* the loop's */
-void planning_opts(const struct deployment_spec *spec, struct estimate_opts *out);
 
 #endif

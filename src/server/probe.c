@@ -4,16 +4,9 @@
 #include "base/mem.h"
 #include "estimate/estimate.h"
 #include "model/model.h"
-#include "server/planning.h"
+#include "place/place.h"
 
 #include <string.h>
-
-/* Never silently: the resolved number is in the deployment that is answered, listed and explained.
- */
-static uint32_t default_ctx(const struct arch_facts *f)
-{
-    return f->ctx_train && f->ctx_train < PROBE_DEFAULT_CTX ? f->ctx_train : PROBE_DEFAULT_CTX;
-}
 
 static int check(struct probe *p, const struct model_info *info)
 {
@@ -28,11 +21,12 @@ static int check(struct probe *p, const struct model_info *info)
         return err_set(err, ERR_UNSUPPORTED, "architecture '%s' is not known, so its memory is not",
                        p->facts->arch);
     }
-    if (!p->spec->ctx)
-        p->spec->ctx = default_ctx(p->facts);
-    struct estimate_opts opts;
-    planning_opts(p->spec, &opts);
-    struct estimate_model *m = estimate_new(p->facts, &opts, err);
+    /* Never silently: the resolved number is in the deployment that is answered and explained. */
+    place_default_ctx(p->spec, p->facts);
+    struct place_demand d;
+    if (place_demand_init(&d, p->facts, p->spec, err))
+        return -1;
+    struct estimate_model *m = estimate_new(p->facts, &d.opts, err);
     estimate_free(m);
     return m ? 0 : -1;
 }

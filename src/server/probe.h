@@ -5,8 +5,6 @@
 
 #include "server/internal.h"
 
-enum { PROBE_DEFAULT_CTX = 8192 };
-
 struct probe {
     struct deployment_spec *spec; /* owned; ctx is resolved by the probe */
     bool to_run;                  /* a deployment: header-only and unknown models are refused */
