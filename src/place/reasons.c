@@ -353,7 +353,9 @@ static void reject_ram(const struct scene *c, const struct answer *a, struct pla
         struct place_reason *r = reasons_add(p, PLACE_SLOWER);
         str_copyf(r->what, sizeof r->what, "%s, %s%u%s in RAM", c->s->nodes[ram.main].name,
                   ram.n_moe ? "experts of " : "", ram.n_moe ? ram.n_moe : ram.n_cpu,
-                  ram.n_moe ? "" : " layers");
+                  ram.n_moe        ? ""
+                  : ram.n_cpu == 1 ? " layer"
+                                   : " layers");
         r->tok_s = t > 0 ? 1 / t : 0;
         if (r->tok_s > p->a.tok_s)
             STR_COPY(r->detail, "all on GPUs comes first; --policy fastest takes this");

@@ -268,6 +268,9 @@ static void run(uint32_t cases, uint64_t seed, bool cpu, bool tiered, uint32_t m
     struct rng r = {seed};
     struct world *w = mem_calloc(1, sizeof *w);
     uint32_t feasible = 0, several = 0;
+    const char *times =
+        getenv("PLACE_TEST_TIMES"); /* a longer run by hand: 25 is a million cases */
+    cases *= times ? (uint32_t)strtoul(times, NULL, 10) : 1;
     for (uint32_t c = 0; c < cases; c++) {
         random_world(w, &r, cpu);
         uint32_t n = 0;
