@@ -151,23 +151,26 @@ static void test_opt(void **state)
     const char *s = "default", *operands[2];
     uint64_t n = 3;
     struct opt_list list = {0};
+    double wait_s = 1;
     const struct opt opts[] = {{"flag", 'f', OPT_FLAG, &flag, NULL, "a flag"},
                                {"name", 0, OPT_STR, &s, "TEXT", "a name"},
                                {"count", 'n', OPT_U64, &n, "N", "how many", 1, 9},
-                               {"item", 0, OPT_LIST, &list, "X", "again and again"}};
+                               {"item", 0, OPT_LIST, &list, "X", "again and again"},
+                               {"wait", 0, OPT_SECONDS, &wait_s, "TIME", "how long"}};
     size_t k;
     struct err e;
-    char *argv[] = {"cmd",    "one", "-f",       "--name=x y", "-n",  "9",
-                    "--item", "a",   "--item=b", "--",         "-two"};
-    assert_int_equal(opt_parse(opts, 4, 11, argv, operands, 2, &k, &help, &e), 0);
+    char *argv[] = {"cmd", "one",      "-f",     "--name=x y", "-n", "9",   "--item",
+                    "a",   "--item=b", "--wait", "2m",         "--", "-two"};
+    assert_int_equal(opt_parse(opts, 5, 13, argv, operands, 2, &k, &help, &e), 0);
     assert_true(flag && n == 9 && k == 2 && list.n == 2);
     assert_string_equal(s, "x y");
+    assert_true(wait_s == 120);
     assert_string_equal(operands[1], "-two");
     char *wrong[] = {"cmd", "--cuont", "5"};
-    assert_int_equal(opt_parse(opts, 4, 3, wrong, operands, 2, &k, &help, &e), -1);
+    assert_int_equal(opt_parse(opts, 5, 3, wrong, operands, 2, &k, &help, &e), -1);
     assert_non_null(strstr(e.msg, "did you mean --count"));
     char *over[] = {"cmd", "-n", "10"};
-    assert_int_equal(opt_parse(opts, 4, 3, over, operands, 2, &k, &help, &e), -1);
+    assert_int_equal(opt_parse(opts, 5, 3, over, operands, 2, &k, &help, &e), -1);
 }
 
 int main(void)

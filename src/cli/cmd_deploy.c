@@ -14,7 +14,8 @@
 
 struct deploy {
     struct spec_opts spec;
-    const char *name, *timeout;
+    const char *name;
+    double timeout_s;
     uint64_t replicas;
     bool wait, no_wait;
 };
@@ -86,7 +87,7 @@ static void how_to_use(const struct cli *c, const json_t *d)
             cli_server_url(c), name);
 }
 
-static int deploy(const struct cli *c, const struct deploy *o, double seconds)
+static int deploy(const struct cli *c, const struct deploy *o)
 {
     struct err err = {0};
     int status = 0;
@@ -107,7 +108,7 @@ static int deploy(const struct cli *c, const struct deploy *o, double seconds)
         fprintf(stderr, "hint: stowage wait %s --for ready\n", cli_str(made, "name"));
         return 0;
     }
-    struct progress p = {.cli = c, .name = cli_str(made, "name"), .timeout_s = seconds};
+    struct progress p = {.cli = c, .name = cli_str(made, "name"), .timeout_s = o->timeout_s};
     int rc = progress_wait(&p, &status);
     json_auto_t *last = p.last;
     if (rc)
@@ -120,14 +121,14 @@ static int deploy(const struct cli *c, const struct deploy *o, double seconds)
 
 int cmd_deploy(int argc, char **argv)
 {
-    struct deploy o = {.spec = SPEC_OPTS_DEFAULT, .replicas = 1, .timeout = "10m"};
+    struct deploy o = {.spec = SPEC_OPTS_DEFAULT, .replicas = 1, .timeout_s = 600};
     const struct opt opts[] = {
         {"name", 'n', OPT_STR, &o.name, "NAME", "the model's name (from the file's)"},
         SPEC_OPTS_ROWS(o.spec),
         {"replicas", 'r', OPT_U64, &o.replicas, "N", "replicas (1)", 0, SPEC_MAX_REPLICAS},
         {"wait", 0, OPT_FLAG, &o.wait, NULL, "until it answers (the default)"},
         {"no-wait", 0, OPT_FLAG, &o.no_wait, NULL, "return at once, also when nothing fits yet"},
-        {"timeout", 0, OPT_STR, &o.timeout, "TIME", "longest wait (10m)"},
+        {"timeout", 0, OPT_SECONDS, &o.timeout_s, "TIME", "longest wait (10m)"},
     };
     struct cli c = {.usage = "FILE [options]",
                     .opts = opts,
@@ -140,23 +141,21 @@ int cmd_deploy(int argc, char **argv)
                     .connects = true};
     int status;
     struct err err = {0};
-    double seconds;
     if (!cli_start(&c, argc, argv, &status))
         return status;
     if (o.wait && o.no_wait)
         return err_fill(&err, ERR_USAGE, "--wait and --no-wait exclude each other"),
                cli_fail(&c, &err, NULL);
-    if (num_seconds(o.timeout, "--timeout", &seconds, &err))
-        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
-    return deploy(&c, &o, seconds);
+    return deploy(&c, &o);
 }
 
 int cmd_wait(int argc, char **argv)
 {
-    const char *goal = "ready", *timeout = "10m";
+    const char *goal = "ready";
+    struct progress p = {.keep_trying = true, .timeout_s = 600};
     const struct opt opts[] = {
         {"for", 0, OPT_STR, &goal, "ready|gone", "what to wait for (ready)"},
-        {"timeout", 0, OPT_STR, &timeout, "TIME", "longest wait (10m)"},
+        {"timeout", 0, OPT_SECONDS, &p.timeout_s, "TIME", "longest wait (10m)"},
     };
     struct cli c = {.usage = "NAME [--for ready|gone] [--timeout TIME]",
                     .opts = opts,
@@ -167,15 +166,13 @@ int cmd_wait(int argc, char **argv)
                     .connects = true};
     int status;
     struct err err = {0};
-    struct progress p = {.cli = &c, .keep_trying = true};
+    p.cli = &c;
     if (!cli_start(&c, argc, argv, &status))
         return status;
     bool gone = strcmp(goal, "gone") == 0;
     if (!gone && strcmp(goal, "ready") != 0)
         return err_fill(&err, ERR_USAGE, "--for '%.40s' is neither ready nor gone", goal),
                cli_fail(&c, &err, NULL);
-    if (num_seconds(timeout, "--timeout", &p.timeout_s, &err))
-        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
     p.name = c.operands[0];
     p.goal = gone ? PROGRESS_GONE : PROGRESS_READY;
     int rc = progress_wait(&p, &status);

@@ -105,10 +105,10 @@ int cmd_key(int argc, char **argv)
 int cmd_token(int argc, char **argv)
 {
     uint64_t uses = 1;
-    const char *ttl = "1h";
+    double ttl_s = 3600;
     const struct opt opts[] = {
         {"uses", 0, OPT_U64, &uses, "N", "how many nodes may join with it (1)", 1, 10000},
-        {"ttl", 0, OPT_STR, &ttl, "TIME", "how long it is valid (1h)"},
+        {"ttl", 0, OPT_SECONDS, &ttl_s, "TIME", "how long it is valid (1h)"},
     };
     struct cli c = {.usage = "create [--uses N] [--ttl TIME]",
                     .opts = opts,
@@ -118,23 +118,21 @@ int cmd_token(int argc, char **argv)
                     .max_operands = 1,
                     .connects = true};
     int status;
-    struct err err = {0};
-    double seconds;
     if (!cli_start(&c, argc, argv, &status))
         return status;
     if (strcmp(c.operands[0], "create") != 0)
         return usage_error(&c, "token takes: create");
-    if (num_seconds(ttl, "--ttl", &seconds, &err))
-        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
     json_t *body = json_object();
     json_put_u64(body, "uses", uses);
-    json_put_u64(body, "ttl_s", (uint64_t)seconds);
+    json_put_u64(body, "ttl_s", (uint64_t)ttl_s);
     json_auto_t *out = NULL;
     if (cli_call(&c, "POST", "/api/v1/tokens", body, &out, &status))
         return status;
     if (c.json)
         return cli_json(STEAL(out));
-    fprintf(stderr, "Run on the new machine (valid %s, %llu use%s):\n", ttl,
+    char valid[24];
+    num_fmt_duration(valid, sizeof valid, ttl_s);
+    fprintf(stderr, "Run on the new machine (valid %s, %llu use%s):\n", valid,
             (unsigned long long)uses, uses == 1 ? "" : "s");
     const char *command = cli_str(out, "command");
     puts(command[0] ? command : cli_str(out, "token"));

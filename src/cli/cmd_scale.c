@@ -77,11 +77,11 @@ static void show_effect(const json_t *d)
 int cmd_rm(int argc, char **argv)
 {
     bool yes = false, wait = false;
-    const char *timeout = "2m";
+    double timeout_s = 120;
     const struct opt opts[] = {
         {"yes", 'y', OPT_FLAG, &yes, NULL, "do not ask"},
         {"wait", 0, OPT_FLAG, &wait, NULL, "until everything is stopped and freed"},
-        {"timeout", 0, OPT_STR, &timeout, "TIME", "longest wait (2m)"},
+        {"timeout", 0, OPT_SECONDS, &timeout_s, "TIME", "longest wait (2m)"},
     };
     struct cli c = {.usage = "NAME [--yes] [--wait]",
                     .opts = opts,
@@ -92,11 +92,8 @@ int cmd_rm(int argc, char **argv)
                     .connects = true};
     int status;
     struct err err = {0};
-    double seconds;
     if (!cli_start(&c, argc, argv, &status))
         return status;
-    if (num_seconds(timeout, "--timeout", &seconds, &err))
-        return err.code = ERR_USAGE, cli_fail(&c, &err, NULL);
     mem_auto char *path = deployment_path(c.operands[0]);
     json_auto_t *before = NULL, *out = NULL;
     if (cli_call(&c, "GET", path, NULL, &before, &status))
@@ -113,7 +110,7 @@ int cmd_rm(int argc, char **argv)
         return status;
     if (wait) {
         struct progress p = {
-            .cli = &c, .name = c.operands[0], .goal = PROGRESS_GONE, .timeout_s = seconds};
+            .cli = &c, .name = c.operands[0], .goal = PROGRESS_GONE, .timeout_s = timeout_s};
         int rc = progress_wait(&p, &status);
         json_decref(p.last);
         if (rc)
