@@ -300,7 +300,7 @@ static void add_assumed(struct buf *out, const json_t *plan)
     json_array_foreach(a, i, v)
     {
         const char *s = json_string_value(v) ? json_string_value(v) : "";
-        char *more = i ? mem_printf("%s · %s", text, s) : mem_strdup(s);
+        char *more = i ? mem_printf("%s; %s", text, s) : mem_strdup(s);
         free(text);
         text = more;
     }

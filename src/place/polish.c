@@ -26,33 +26,83 @@ static int64_t draft_ns(struct draft *d)
     return d->a.ns + solver_extra(d->v, d->main, d->node, d->n);
 }
 
-/* Remote nodes in their order, then the main one; inside a node by the caller's order of devices.
- */
-static bool before(const struct draft *d, uint32_t i, uint32_t k)
+enum { MAX_PERMUTED = 5 }; /* remote nodes whose orders are all tried: 120 of them */
+
+/* Distinct nodes of the draft but the main one, by name. */
+static uint32_t remote_nodes(const struct draft *d, uint32_t *out)
 {
     const struct pnode *nodes = d->v->p->nodes;
-    if (d->node[i] != d->node[k]) {
-        if (d->node[i] == d->main || d->node[k] == d->main)
-            return d->node[k] == d->main;
-        return nodes[d->node[i]].tag < nodes[d->node[k]].tag;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->n; i++) {
+        bool seen = d->node[i] == d->main;
+        for (uint32_t k = 0; k < n; k++)
+            seen = seen || out[k] == d->node[i];
+        if (seen)
+            continue;
+        uint32_t at = n++;
+        for (; at > 0 && nodes[out[at - 1]].tag > nodes[d->node[i]].tag; at--)
+            out[at] = out[at - 1];
+        out[at] = d->node[i];
     }
-    return nodes[d->node[i]].dev[d->dev[i]].id < nodes[d->node[k]].dev[d->dev[k]].id;
+    return n;
 }
 
-static void swap(struct draft *d, uint32_t i, uint32_t k)
+/* The next order of the list by tag; false after the last one. */
+static bool next_order(const struct draft *d, uint32_t *list, uint32_t n)
 {
-    uint32_t n = d->node[i], x = d->dev[i];
-    d->node[i] = d->node[k];
-    d->dev[i] = d->dev[k];
-    d->node[k] = n;
-    d->dev[k] = x;
+    const struct pnode *nodes = d->v->p->nodes;
+    uint32_t i = n;
+    while (i > 1 && nodes[list[i - 2]].tag > nodes[list[i - 1]].tag)
+        i--;
+    if (i < 2 || n > MAX_PERMUTED)
+        return false;
+    uint32_t k = n - 1;
+    while (nodes[list[k]].tag < nodes[list[i - 2]].tag)
+        k--;
+    uint32_t swap = list[k];
+    list[k] = list[i - 2];
+    list[i - 2] = swap;
+    for (uint32_t a = i - 1, z = n - 1; a < z; a++, z--) {
+        swap = list[a];
+        list[a] = list[z];
+        list[z] = swap;
+    }
+    return true;
 }
 
-static void sort(struct draft *d)
+/* Devices node by node, the main one last; inside a node by the caller's order or as found. */
+static void arrange(struct draft *d, const uint32_t *order, uint32_t n, const uint32_t *node,
+                    const uint32_t *dev, bool by_id)
 {
-    for (uint32_t i = 1; i < d->n; i++)
-        for (uint32_t k = i; k > 0 && before(d, k, k - 1); k--)
-            swap(d, k, k - 1);
+    uint32_t at = 0;
+    for (uint32_t k = 0; k <= n; k++) {
+        uint32_t of = k < n ? order[k] : d->main, start = at;
+        const struct pdev *list = d->v->p->nodes[of].dev;
+        for (uint32_t i = 0; i < d->n; i++) {
+            if (node[i] != of)
+                continue;
+            uint32_t z = at++;
+            for (; by_id && z > start && list[d->dev[z - 1]].id > list[dev[i]].id; z--)
+                d->dev[z] = d->dev[z - 1];
+            d->node[at - 1] = of;
+            d->dev[z] = dev[i];
+        }
+    }
+}
+
+/* Tries to bring the devices of each node together without losing time. */
+static bool tidy(struct draft *d, const uint32_t *node, const uint32_t *dev, int64_t ns)
+{
+    mem_auto uint32_t *order = mem_calloc(d->n + 1, sizeof *order);
+    uint32_t n = remote_nodes(d, order);
+    do {
+        for (int by_id = 1; by_id >= 0; by_id--) {
+            arrange(d, order, n, node, dev, by_id);
+            if (draft_ns(d) == ns)
+                return true;
+        }
+    } while (next_order(d, order, n));
+    return false;
 }
 
 static bool in_use(const struct draft *d, uint32_t node, uint32_t dev)
@@ -111,8 +161,7 @@ void polish(struct solver *v, struct solution *s)
     mem_auto uint32_t *dev = mem_calloc(n + 1, sizeof *dev);
     memcpy(node, d.node, n * sizeof *node);
     memcpy(dev, d.dev, n * sizeof *dev);
-    sort(&d);
-    if (draft_ns(&d) != s->ns) { /* this order is slower: back to the found one */
+    if (!tidy(&d, node, dev, s->ns)) { /* every such order is slower: back to the found one */
         memcpy(d.node, node, n * sizeof *node);
         memcpy(d.dev, dev, n * sizeof *dev);
     }
