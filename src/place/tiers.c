@@ -198,8 +198,9 @@ static bool all_on_gpus(struct run *r, uint32_t k_lo, uint32_t k_hi, struct answ
     if (r->c->m->n_layers < 2 || k_lo > k_hi)
         return false;
     struct mode_opts o = {.mode = MODE_FULL, .gpus = true};
-    bool proved = try_mode(r, &o, true, k_lo > 1 ? TIER_NODES : TIER_ONE_NODE, k_lo, k_hi, a);
+    bool proved = try_mode(r, &o, true, TIER_NODES, k_lo, k_hi, a);
     if (a->feasible) {
+        a->tier = a->n_nodes > 1 ? TIER_NODES : TIER_ONE_NODE;
         a->proved = proved && !r->unsure;
         return true;
     }
@@ -304,9 +305,13 @@ static bool cpu_only(struct run *r, struct answer *a)
 static bool tiered(struct run *r, struct answer *a)
 {
     bool ram = !r->c->spec->no_ram;
-    return one_gpu(r, a) || (r->last >= TIER_ONE_NODE && all_on_gpus(r, 1, 1, a)) ||
-           (r->last >= TIER_NODES &&
-            (one_remote_gpu(r, a) || all_on_gpus(r, 2, r->max_nodes, a))) ||
+    uint32_t most = r->last >= TIER_NODES ? r->max_nodes : 1;
+    if (one_gpu(r, a))
+        return true;
+    /* A GPU that is large enough, on a node without the RAM, comes between one node and several. */
+    bool between = pick_single(r->c, false) != NULL;
+    return (r->last >= TIER_ONE_NODE && all_on_gpus(r, 1, between ? 1 : most, a)) ||
+           (between && most > 1 && (one_remote_gpu(r, a) || all_on_gpus(r, 2, most, a))) ||
            (r->last >= TIER_RAM && ram && part_in_ram(r, a)) ||
            (r->last >= TIER_CPU && ram && cpu_only(r, a));
 }
