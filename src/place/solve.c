@@ -151,7 +151,15 @@ static void leaf_time(struct search *x)
     mem_auto uint32_t *node = mem_calloc(n + 1, sizeof *node);
     for (uint32_t i = 0; i < n; i++)
         node[i] = x->node[order[i]];
-    int64_t ns = a.ns + solver_extra(x->v, x->main, node, n);
+    int64_t ns = a.ns + solver_extra(x->v, x->main, node, n), least = ns;
+    /* With unequal links it matters a little which node comes first; the leaf did not look at that,
+     * so another order may be faster by the difference. */
+    for (uint32_t i = 0; i < n && x->v->p->n_pairs; i++)
+        if (node[i] != x->main) {
+            int64_t other = a.ns + x->v->p->base_ns + solver_net(x->v->p, x->main, node[i]).once;
+            least = other < least ? other : least;
+        }
+    x->unsure |= least < ns && least < x->below_ns;
     if (ns < x->below_ns) {
         keep(x, &a, ns, n);
         x->below_ns = ns;
