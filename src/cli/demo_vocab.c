@@ -40,7 +40,7 @@ static void word(struct buf *b, uint32_t i)
     syllable(b, i / N_SYLLABLES - 1);
 }
 
-static void token(struct buf *b, uint32_t i, uint32_t n)
+void demo_vocab_token(struct buf *b, uint32_t i, uint32_t n)
 {
     uint32_t words = n - DEMO_SPECIAL;
     if (i < words)
@@ -71,7 +71,7 @@ void demo_vocab_put(struct gguf_builder *w, uint32_t n)
     gguf_put_str(w, "tokenizer.ggml.model", "llama");
     gguf_put_array(w, "tokenizer.ggml.tokens", GGUF_STR, n);
     for (uint32_t i = 0; i < n; i++) {
-        token(&b, i, n);
+        demo_vocab_token(&b, i, n);
         gguf_elem_str(w, b.p);
     }
     gguf_put_array(w, "tokenizer.ggml.scores", GGUF_F32, n);

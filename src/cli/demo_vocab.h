@@ -22,6 +22,8 @@ static inline uint32_t demo_eos(uint32_t n)
     return n - 1;
 }
 
+/* The text of token i of n, in place of what b holds; all n differ. */
+void demo_vocab_token(struct buf *b, uint32_t i, uint32_t n);
 /* Writes the tokenizer keys and the chat template for exactly n tokens. */
 void demo_vocab_put(struct gguf_builder *w, uint32_t n);
 
