@@ -46,7 +46,8 @@ struct worker_flags {
          "auto|none|fake:FILE",                                                                    \
          "where the GPUs come from (auto)"},                                                       \
         {"engine-dir", 0, OPT_STR, &(f)->engine_dir, "DIR", "installed engines (STATE/engines)"},  \
-        {"ram-limit", 0, OPT_BYTES, &(f)->ram_limit, "SIZE", "RAM that models may use (all)"},     \
+        {"ram-limit",     0,      OPT_BYTES,                                                       \
+         &(f)->ram_limit, "SIZE", "RAM that models may use (all but 512 MiB)"},                    \
         {"tunnel-listen",     0,      OPT_STR,                                                     \
          &(f)->tunnel_listen, "ADDR", "where other nodes and the gateway reach our engines"},      \
         {"advertise", 0, OPT_STR, &(f)->advertise, "HOST", "how others reach this host"},          \

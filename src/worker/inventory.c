@@ -167,10 +167,15 @@ uint32_t inventory_match(struct cluster_node *node, const struct installed_info 
     return n - kept;
 }
 
+/* A limit is taken at its word. Without one the system keeps a reserve: a plan may use what is said
+ * to be free to the last byte. */
 static void apply_ram_limit(uint64_t limit, uint64_t engine_rss, struct cluster_node *node)
 {
-    if (limit == 0 || limit >= node->ram_bytes)
+    if (limit == 0 || limit >= node->ram_bytes) {
+        bool ample = node->ram_free_bytes > INVENTORY_RAM_RESERVE;
+        node->ram_free_bytes = ample ? node->ram_free_bytes - INVENTORY_RAM_RESERVE : 0;
         return;
+    }
     uint64_t left = limit > engine_rss ? limit - engine_rss : 0;
     node->ram_bytes = limit;
     if (node->ram_free_bytes > left)

@@ -6,6 +6,9 @@
 #include "cluster/cluster.h"
 #include "worker/installed.h"
 
+/* Of a node without --ram-limit: free RAM that is not offered. */
+#define INVENTORY_RAM_RESERVE ((uint64_t)512 << 20)
+
 struct inventory;
 /* `devices`: "auto", "none" or "fake:FILE". ERR_INVALID names a bad word or a bad file. */
 struct inventory *inventory_new(const char *devices, uint64_t ram_limit, struct err *err);

@@ -6,6 +6,7 @@
 #include "worker/filecheck.h"
 #include "worker/identity.h"
 #include "worker/installed.h"
+#include "gpu/gpu.h"
 #include "worker/inventory.h"
 #include "worker/lines.h"
 #include "worker/logfile.h"
@@ -413,6 +414,13 @@ static void test_inventory(void **state)
     assert_true(n.ram_free_bytes <= GIB);
     assert_string_equal(n.engine, "llama.cpp b1 cpu");
     node_done(&n);
+    inventory_free(i);
+    i = inventory_new("none", 0, &err);
+    struct cluster_node all = {.name = "a"}, host = {0};
+    assert_int_equal(inventory_read(i, &e, 0, &all, &err), 0);
+    assert_int_equal(host_read(&host, &err), 0);
+    assert_int_equal(all.ram_bytes, host.ram_bytes);
+    assert_true(all.ram_free_bytes + INVENTORY_RAM_RESERVE / 2 < host.ram_free_bytes);
     inventory_free(i);
 }
 
