@@ -146,7 +146,8 @@ static void prove_no_gpus(const struct scene *c, const struct answer *a, struct 
         SAY(p->proof,
             "no choice of %u GPUs, the most the engine spans, holds all layers (searched)", most);
     else
-        SAY(p->proof, "no choice of GPUs holds all layers (searched)");
+        SAY(p->proof, c->n_usable ? "no choice of GPUs holds all layers (searched)"
+                                  : "there is no GPU to use");
 }
 
 static void prove(const struct scene *c, const struct answer *a, struct place_plan *p)
@@ -244,11 +245,11 @@ static void why(const struct scene *c, const struct answer *a, struct place_plan
     if (a->n_moe)
         SAY(p->why, "routed experts of the first %u blocks stay in the RAM of %s.", a->n_moe, main);
     if (a->n_cpu && a->n_parts)
-        SAY(p->why, "GPUs hold %u layers; the first %u run on the CPU of %s.",
-            c->m->n_layers - a->n_cpu, a->n_cpu, main);
-    if (a->tier == TIER_CPU)
-        SAY(p->why, c->n_usable ? "no GPU takes part: none holds even part of it."
-                                : "there is no GPU to use.");
+        SAY(p->why, "%s %u layers; the first %u run on the CPU of %s.",
+            a->n_gpus ? "GPUs hold" : "the RAM of other nodes holds", c->m->n_layers - a->n_cpu,
+            a->n_cpu, main);
+    if (a->tier == TIER_CPU && c->n_usable)
+        SAY(p->why, "no GPU takes part: none holds even part of it.");
     why_speed(c, a, p);
     uint32_t last = a->n_parts ? a->parts[a->n_parts - 1].node : a->main;
     if (a->n_nodes > 1 && last == a->main)
