@@ -15,6 +15,8 @@ enum {
     FIRST_BYTE_MS = 60 * 60 * 1000,
     IDLE_MS = 10 * 60 * 1000,
     SUSPECT_MS = 3000,
+    GRACE_MS =
+        200, /* the news that a model is ready may be on its way here when its first request is */
     MAX_HELD = 8 << 20,     /* an answer that is not streamed is held so far, and can be retried */
     MAX_EVENT = 1 << 20,    /* a longer event is passed on in pieces */
     HIGH_WATER = 256 << 10, /* waiting for a slow client: then the engine is not read any more */
@@ -31,9 +33,10 @@ struct proxy {
     size_t n_tried, cap_tried;
     struct tunnel_dial *dial;
     struct http_call *call;
+    struct loop_timer *grace;
     int status;
     char type[128]; /* content type of the engine's answer */
-    bool sse, started, paused, done_seen, error_seen;
+    bool sse, started, paused, done_seen, error_seen, waited;
     struct buf held; /* not SSE: the answer so far; SSE: the event not yet whole */
 };
 
@@ -55,6 +58,7 @@ static void drop_attempt(struct proxy *p)
 
 static void proxy_free(struct proxy *p)
 {
+    loop_timer_del(p->grace);
     drop_attempt(p);
     for (size_t i = 0; i < p->n_tried; i++)
         endpoint_unref(p->tried[i]);
@@ -308,8 +312,20 @@ static void on_dialled(void *arg, int fd, const struct err *err)
                                                      .arg = p});
 }
 
+static void on_grace(void *arg)
+{
+    struct proxy *p = arg;
+    p->grace = NULL;
+    attempt(p);
+}
+
 static void nothing_left(struct proxy *p)
 {
+    if (!p->n_tried && !p->waited) {
+        p->waited = true;
+        p->grace = loop_timer_add(p->pool->loop, GRACE_MS, on_grace, p);
+        return;
+    }
     const struct api_route *m = routes_model(p->pool->routes, p->model);
     struct answer a = {.status = 502, .code = "upstream_failed", .retry_s = 1};
     if (p->n_tried)
