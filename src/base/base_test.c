@@ -102,6 +102,8 @@ static void test_json(void **state)
                                       "[1e999]", "\"\\ud800\"", "{} x"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_null(json_parse(bad[i], strlen(bad[i]), &e));
+    assert_null(json_parse("{\"a\":0\0}", 8, &e));
+    assert_non_null(strstr(e.msg, "byte 6"));
     char deep[200];
     memset(deep, '[', sizeof deep);
     assert_null(json_parse(deep, sizeof deep, &e));

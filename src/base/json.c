@@ -37,6 +37,9 @@ json_t *json_parse(const char *p, size_t n, struct err *err)
     if (n > JSON_BYTES_MAX)
         return err_null(err, ERR_LIMIT, "JSON of %zu bytes; at most %d are read", n,
                         JSON_BYTES_MAX);
+    const char *nul = n ? memchr(p, 0, n) : NULL; /* the parser overlooks one after a number */
+    if (nul)
+        return err_null(err, ERR_INVALID, "not valid JSON: a NUL at byte %zu", (size_t)(nul - p));
     if (check_depth(p, n, err))
         return NULL;
     json_error_t e;
