@@ -141,6 +141,15 @@ static void add_message(json_t *messages, const char *role, const char *text)
     json_put_str(m, "content", text ? text : "");
 }
 
+/* The reply is on stdout, what follows it on stderr: the line ends before. */
+static void end_line(const struct turn *t)
+{
+    if (!t->show || !t->reply.n)
+        return;
+    putchar('\n');
+    fflush(stdout);
+}
+
 static void print_stats(const struct turn *t)
 {
     char speed[32] = "-";
@@ -160,8 +169,7 @@ static int one_question(const struct cli *c, const char *prompt, const char *sys
         add_message(messages, "system", system_text);
     add_message(messages, "user", prompt);
     int rc = ask(c, c->operands[0], messages, max, &t, &err);
-    if (!c->json && t.reply.n)
-        putchar('\n');
+    end_line(&t);
     if (rc) {
         rc = cli_fail(c, &err, NULL);
     } else if (c->json) {
@@ -202,8 +210,7 @@ static int conversation(const struct cli *c, const char *system_text, uint64_t m
             break;
         add_message(messages, "user", line);
         int failed = ask(c, c->operands[0], messages, max, &t, &err);
-        if (t.reply.n)
-            putchar('\n');
+        end_line(&t);
         if (failed) {
             rc = cli_fail(c, &err, NULL);
             json_array_remove(messages, json_array_size(messages) - 1);
