@@ -206,6 +206,19 @@ static void change_undrain(const struct search *x)
     }
 }
 
+/* An engine of a build that spans more devices. */
+static void change_engine(const struct search *x)
+{
+    if (!x->s->engine_devices)
+        return;
+    struct cluster_snapshot s = *x->s; /* borrows the nodes */
+    struct trial t;
+    s.engine_devices = 0;
+    if (try_plan(x, &s, x->d->spec, &x->d->opts, &t) && t.n_gpus > x->s->engine_devices)
+        str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "an engine built for %u devices",
+                  t.n_gpus);
+}
+
 /* Without the constraints of the spec, when there are any. */
 static void change_free(const struct search *x)
 {
@@ -235,5 +248,6 @@ void changes_find(const struct cluster_snapshot *s, const struct place_demand *d
     change_kv(&x);
     change_undrain(&x);
     change_free(&x);
+    change_engine(&x);
     change_add(&x);
 }

@@ -625,6 +625,33 @@ static void test_changes(void **state)
     scenario_done(&x);
 }
 
+/* When what the engine spans is in the way, the refusal says so and names the span that would do.
+ */
+static void test_engine_span(void **state)
+{
+    struct scenario x;
+    struct err err = {0};
+    scenario_init(&x, "deepseek-r1-q4_k_m-mla", 8192);
+    x.spec->no_ram = true;
+    struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
+    assert_non_null(p);
+    assert_false(p->feasible);
+    assert_non_null(strstr(p->summary, "the engine spans"));
+    unsigned span = 0;
+    for (uint32_t i = 0; i < p->n_changes; i++)
+        sscanf(p->changes[i].set, "an engine built for %u devices", &span);
+    assert_true(span > CLUSTER_ENGINE_DEVICES);
+    place_free(p);
+    x.s.engine_devices = span;
+    p = place_plan(&x.s, &x.d, NULL, &err);
+    assert_true(p->feasible);
+    assert_int_equal(p->a.n_parts, span);
+    if (place_validate(&x.s, &x.d, &p->a, &err))
+        fail_msg("%s", err.msg);
+    place_free(p);
+    scenario_done(&x);
+}
+
 static void test_unknown_names(void **state)
 {
     struct scenario x;
@@ -695,11 +722,11 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exhaustive),    cmocka_unit_test(test_metamorphic),
-        cmocka_unit_test(test_validator),     cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_refusal),       cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_unknown_names), cmocka_unit_test(test_cpu_cluster),
-        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_exhaustive),  cmocka_unit_test(test_metamorphic),
+        cmocka_unit_test(test_validator),   cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_refusal),     cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_engine_span), cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_cpu_cluster), cmocka_unit_test(test_budget),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -497,7 +497,8 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
                   "no placement: %llu layers of %s would fit, but not within %s%s%s",
                   (unsigned long long)n, each,
                   c->spec->max_nodes || c->spec->max_gpus ? "the limits asked for"
-                                                          : "whole layers, output layer and RAM",
+                  : most < c->n_usable ? "the number of devices that the engine spans"
+                                       : "whole layers, output layer and RAM",
                   p->optimal ? "" : " (not proved", p->optimal ? "" : ")");
     capacity_done(&k);
 }
