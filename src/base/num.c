@@ -44,19 +44,6 @@ int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64
     return 0;
 }
 
-int num_double(const char *text, const char *what, double lo, double hi, double *out,
-               struct err *err)
-{
-    char *end;
-    double v = text && *text ? strtod(text, &end) : NAN;
-    if (!isfinite(v) || *end || isspace((unsigned char)text[0]))
-        return err_set(err, ERR_INVALID, "%s: '%.60s' is not a number", what, text ? text : "");
-    if (v < lo || v > hi)
-        return err_set(err, ERR_INVALID, "%s: %.40s is outside %g to %g", what, text, lo, hi);
-    *out = v;
-    return 0;
-}
-
 struct unit {
     const char *name;
     double factor;

@@ -22,9 +22,6 @@ uint64_t num_pad_sat(uint64_t a, uint64_t align);
 /* Whole decimal number with nothing around it, within [lo, hi]. `what` names it in the message. */
 int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64_t *out,
             struct err *err);
-/* Finite decimal number within [lo, hi]. */
-int num_double(const char *text, const char *what, double lo, double hi, double *out,
-               struct err *err);
 /* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB (1000) and KiB MiB GiB TiB
  * (1024). */
 int num_bytes(const char *text, const char *what, uint64_t *out, struct err *err);

@@ -32,8 +32,6 @@ struct client_call *client_send(struct client *c, const char *method, const char
                                 void (*fn)(void *arg, const json_t *doc, const struct err *err),
                                 void *arg);
 void client_call_cancel(struct client_call *call);
-/* A request whose body is streamed by us (log upload): write any number of times, then end. */
-
 /* On the loop: a server-sent-event stream that reconnects with full jitter (0.2 to 5 s) and resumes
  * by Last-Event-ID. fn gets each event; on_state tells up/down. */
 struct client_watch;

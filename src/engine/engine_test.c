@@ -375,6 +375,21 @@ static void test_refused(void **state)
         assert_null(l.argv[0]);
         assignment_done(&a);
     }
+    struct assignment_part *parts = mem_calloc(257, sizeof *parts);
+    struct assignment many = {.n_layers = 300,
+                              .n_blocks = 300,
+                              .ctx = 256,
+                              .n_slots = 1,
+                              .ubatch = 512,
+                              .parts = parts,
+                              .n_parts = 257};
+    struct engine_site site = site_of("A");
+    struct engine_launch l = {0};
+    struct err err = {0};
+    assert_int_equal(engine_find("llama.cpp")->launch(&many, &site, "main", &l, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "257 devices"));
+    free(parts);
 }
 
 static void test_members(void **state)

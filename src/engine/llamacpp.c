@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-enum { MAX_MEMBERS = 256, BATCH = 2048 };
+enum { MAX_MEMBERS = 256, BATCH = 2048 }; /* far above what any build spans */
 enum { PORT_END = 32768 }; /* from here on the kernel hands ports to outgoing connections */
 
 static bool on_main(const struct assignment *a, const struct assignment_part *p)
@@ -123,6 +123,9 @@ static int check(const struct assignment *a, struct err *err)
     if (a->n_slots == 0 || a->ctx == 0 || a->ubatch == 0)
         return err_set(err, ERR_INVALID, "context %u, slots %u, micro-batch %u: each must be given",
                        a->ctx, a->n_slots, a->ubatch);
+    if (a->n_parts > MAX_MEMBERS)
+        return err_set(err, ERR_LIMIT, "%u devices; at most %d can be named to the engine",
+                       a->n_parts, MAX_MEMBERS);
     uint64_t next = a->n_cpu_layers;
     for (uint32_t i = 0; i < a->n_parts; i++) {
         if (check_part(a, i, err) < 0)

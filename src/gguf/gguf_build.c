@@ -155,11 +155,6 @@ uint64_t gguf_builder_offset(const struct gguf_builder *w, uint32_t i)
     return w->tensors[i].offset;
 }
 
-uint64_t gguf_builder_bytes(const struct gguf_builder *w, uint32_t i)
-{
-    return w->tensors[i].bytes;
-}
-
 uint64_t gguf_builder_data(const struct gguf_builder *w)
 {
     return w->data;

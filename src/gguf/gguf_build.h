@@ -37,7 +37,6 @@ void gguf_put_raw(struct gguf_builder *w, const void *p, size_t n, uint64_t n_kv
 void gguf_put_tensor(struct gguf_builder *w, const char *name, uint32_t type, uint32_t n_dims,
                      const uint64_t *ne);
 uint64_t gguf_builder_offset(const struct gguf_builder *w, uint32_t i); /* in the data section */
-uint64_t gguf_builder_bytes(const struct gguf_builder *w, uint32_t i);  /* unpadded */
 uint64_t gguf_builder_data(const struct gguf_builder *w);               /* whole data section */
 
 /* Appends the header, padded to the alignment. ERR_LIMIT beyond GGUF_MAX_HEADER, ERR_INVALID when a

@@ -57,12 +57,6 @@ static int hash_fd(int fd, const char *name, char hex[65], struct err *err)
     return 0;
 }
 
-int net_sha256_file(const char *path, char hex[65], struct err *err)
-{
-    fd_auto int fd = file_open_regular(path, NULL, err);
-    return fd < 0 ? -1 : hash_fd(fd, path, hex, err);
-}
-
 /* ---- the transfer ---- */
 
 static size_t on_bytes(char *p, size_t size, size_t n, void *arg)

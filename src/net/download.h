@@ -25,7 +25,5 @@ struct download_opts {
  * ERR_NOT_FOUND (404), ERR_LIMIT (too big), ERR_TIMEOUT (no byte for 60 s), ERR_IO (disk, or
  * stopped by progress). */
 int net_download(const struct download_opts *o, struct err *err);
-/* SHA-256 of a regular file as 64 hex digits and a NUL. */
-int net_sha256_file(const char *path, char hex[65], struct err *err);
 
 #endif

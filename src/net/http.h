@@ -104,7 +104,6 @@ struct str http_req_header(const struct http_req *r, const char *name); /* p NUL
 struct str http_req_body(const struct http_req *r);
 const char *http_req_peer(const struct http_req *r); /* "10.0.0.2:40112" */
 const char *http_req_id(const struct http_req *r);   /* also sent as x-request-id */
-struct loop *http_req_loop(const struct http_req *r);
 /* The client went away (closed even one side, stalled, cut off) before the reply ended; called from
  * the loop, at most once, never after http_end. */
 void http_req_on_close(struct http_req *r, void (*fn)(void *arg), void *arg);

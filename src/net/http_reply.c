@@ -46,11 +46,6 @@ const char *http_req_id(const struct http_req *r)
     return r->id;
 }
 
-struct loop *http_req_loop(const struct http_req *r)
-{
-    return r->loop;
-}
-
 static void close_orphan(void *arg)
 {
     struct http_req *r = arg;

@@ -74,7 +74,6 @@ struct place_plan {
 struct place_budget {
     uint64_t steps;  /* 0: default, ample */
     bool no_changes; /* skip ONE CHANGE AWAY (the scheduler's fast path) */
-    uint64_t seed;
 };
 
 /* NULL only for an invalid demand (err); a refusal is a plan with feasible false. Free with

@@ -109,8 +109,3 @@ void logstream_end(struct logstream *s)
     s->ended = true;
     push(s);
 }
-
-bool logstream_over(const struct logstream *s)
-{
-    return s->over;
-}

@@ -16,7 +16,6 @@ struct logstream *logstream_new(struct client *c, const struct api_log_stream *w
 void logstream_free(struct logstream *s);
 const char *logstream_id(const struct logstream *s);
 void logstream_line(struct logstream *s, const char *role, const char *line);
-void logstream_end(struct logstream *s);        /* nothing follows; the queue is still sent */
-bool logstream_over(const struct logstream *s); /* nobody listens any more, or all was sent */
+void logstream_end(struct logstream *s); /* nothing follows; the queue is still sent */
 
 #endif
