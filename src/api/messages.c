@@ -224,9 +224,9 @@ static int key_from(struct api_key *k, const json_t *doc, struct err *err)
         return err_set(err, e.code, "%.200s", e.msg);
     if (!list)
         return 0;
-    if (json_array_size(list) > SPEC_MAX_NAMES)
+    if (json_array_size(list) > CONSTRAINT_MAX_NAMES)
         return err_set(err, ERR_LIMIT, "a key names %zu models; at most %d are read",
-                       json_array_size(list), SPEC_MAX_NAMES);
+                       json_array_size(list), CONSTRAINT_MAX_NAMES);
     k->models = mem_calloc(1, sizeof *k->models);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));

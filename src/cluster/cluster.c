@@ -47,17 +47,28 @@ void snapshot_init(struct cluster_snapshot *s)
 
 void node_done(struct cluster_node *n)
 {
+    for (uint32_t i = 0; i < n->n_files; i++)
+        free(n->files[i]);
+    free(n->files);
+    free(n->labels);
     free(n->devices);
     n->devices = NULL;
-    n->n_devices = 0;
+    n->labels = NULL;
+    n->files = NULL;
+    n->n_devices = n->n_labels = n->n_files = 0;
 }
 
 void snapshot_done(struct cluster_snapshot *s)
 {
     for (uint32_t i = 0; i < s->n_nodes; i++)
         node_done(&s->nodes[i]);
+    for (uint32_t i = 0; i < s->n_instances; i++) {
+        free(s->instances[i].parts);
+        json_decref(s->instances[i].spec);
+    }
     free(s->nodes);
     free(s->links);
+    free(s->instances);
     snapshot_init(s);
 }
 
@@ -90,6 +101,54 @@ struct cluster_link *snapshot_add_link(struct cluster_snapshot *s)
 {
     s->links = append(s->links, &s->n_links, sizeof *s->links);
     return &s->links[s->n_links - 1];
+}
+
+struct cluster_instance *snapshot_add_instance(struct cluster_snapshot *s)
+{
+    s->instances = append(s->instances, &s->n_instances, sizeof *s->instances);
+    return &s->instances[s->n_instances - 1];
+}
+
+/* Room for n items in an array that grows at powers of two. */
+static size_t copy_room(uint32_t n)
+{
+    size_t room = 1;
+    while (room < n)
+        room *= 2;
+    return room;
+}
+
+static void *copy_of(const void *items, uint32_t n, size_t size)
+{
+    void *to = mem_calloc(copy_room(n), size);
+    if (n)
+        memcpy(to, items, n * size);
+    return to;
+}
+
+static void copy_node(struct cluster_node *to, const struct cluster_node *from)
+{
+    *to = *from;
+    to->devices = copy_of(from->devices, from->n_devices, sizeof *from->devices);
+    to->labels = copy_of(from->labels, from->n_labels, sizeof *from->labels);
+    to->files = copy_of(from->files, from->n_files, sizeof *from->files);
+    for (uint32_t i = 0; i < from->n_files; i++)
+        to->files[i] = mem_printf("%s", from->files[i]);
+}
+
+void snapshot_copy(struct cluster_snapshot *to, const struct cluster_snapshot *from)
+{
+    *to = *from;
+    to->nodes = copy_of(from->nodes, from->n_nodes, sizeof *from->nodes);
+    to->links = copy_of(from->links, from->n_links, sizeof *from->links);
+    to->instances = copy_of(from->instances, from->n_instances, sizeof *from->instances);
+    for (uint32_t i = 0; i < from->n_nodes; i++)
+        copy_node(&to->nodes[i], &from->nodes[i]);
+    for (uint32_t i = 0; i < from->n_instances; i++) {
+        const struct cluster_instance *x = &from->instances[i];
+        to->instances[i].parts = copy_of(x->parts, x->n_parts, sizeof *x->parts);
+        json_incref(x->spec);
+    }
 }
 
 struct cluster_link snapshot_link(const struct cluster_snapshot *s, uint32_t a, uint32_t b)

@@ -16,8 +16,12 @@ enum {
     CLUSTER_ID = 40,
     CLUSTER_NAME = 64,
     CLUSTER_ADDR = 72,
-    CLUSTER_MAX_NODES = 10000,
+    CLUSTER_LABEL = 80,
+    CLUSTER_MAX_NODES = 100000,
     CLUSTER_MAX_DEVICES = 100000,
+    CLUSTER_MAX_LABELS = 64,  /* of one node */
+    CLUSTER_MAX_FILES = 4096, /* of one node */
+    CLUSTER_MAX_INSTANCES = 100000,
     CLUSTER_MAX_NODE_DEVICES = 1024,
     /* Devices that one llama.cpp instance spans unless its build says otherwise: the scheduler has
      * 16 back ends, one of them the CPU; every device behind an rpc-server counts. Measured;
@@ -43,6 +47,8 @@ struct cluster_device {
     uint64_t claimed_bytes;       /* by our own instances (for display) */
     double bandwidth_bytes_per_s; /* 0: unknown */
     bool hbm;
+    uint32_t tdp_w;    /* watts at full load; 0: unknown */
+    double price;      /* in the unit of the cluster file; 0: unknown */
     bool has_readings; /* utilisation and temperature known */
     uint32_t util_percent, temp_c, power_w;
 };
@@ -62,7 +68,29 @@ struct cluster_node {
     struct cluster_device
         *devices; /* by index; the CPU of a node is no device here: ram_* stands for it */
     uint32_t n_devices;
-    int64_t seen_ms; /* age of the last heartbeat, ms; -1 when unknown */
+    int64_t seen_ms;               /* age of the last heartbeat, ms; -1 when unknown */
+    char (*labels)[CLUSTER_LABEL]; /* "key=value"; owned */
+    uint32_t n_labels;
+    char **files; /* model files it has, absolute paths; owned */
+    uint32_t n_files;
+};
+
+/* A replica that runs or is being started: what it holds is no longer free in the snapshot. */
+struct cluster_instance {
+    char id[CLUSTER_ID];           /* of the replica; "" in a file */
+    char deployment[CLUSTER_NAME]; /* the model's name */
+    uint32_t index;                /* of the replica in its deployment */
+    bool pinned;                   /* must not be moved */
+    uint32_t main;                 /* node index */
+    uint64_t main_ram_bytes;       /* on the main node */
+    struct cluster_instance_part {
+        uint32_t node;   /* index into the snapshot's nodes */
+        uint32_t device; /* index into the node's devices; UINT32_MAX: its RAM */
+        uint64_t bytes;  /* held there, the driver's share included */
+    } * parts;           /* owned */
+    uint32_t n_parts;
+    json_t *spec; /* the deployment's spec, for planning it again; NULL: it cannot be moved; owned
+                   */
 };
 
 struct cluster_link { /* both directions; node indexes into the snapshot, or all pairs */
@@ -76,6 +104,8 @@ struct cluster_snapshot {
     uint32_t n_nodes;
     struct cluster_link *links;
     uint32_t n_links;
+    struct cluster_instance *instances; /* of replicas; owned */
+    uint32_t n_instances;
     uint64_t margin_bytes;   /* kept free on every device */
     uint64_t runtime_bytes;  /* of a GPU's driver and engine context, per used GPU */
     uint32_t engine_devices; /* most devices one instance can span; 0: no limit */
@@ -88,6 +118,9 @@ void snapshot_done(struct cluster_snapshot *s);
 struct cluster_node *snapshot_add_node(struct cluster_snapshot *s);
 struct cluster_device *node_add_device(struct cluster_node *n);
 struct cluster_link *snapshot_add_link(struct cluster_snapshot *s);
+struct cluster_instance *snapshot_add_instance(struct cluster_snapshot *s);
+/* A deep copy into *to, which is overwritten. */
+void snapshot_copy(struct cluster_snapshot *to, const struct cluster_snapshot *from);
 /* The best link between two nodes: the specific one, else `all`, else 1 Gbit/s and 0.2 ms. */
 struct cluster_link snapshot_link(const struct cluster_snapshot *s, uint32_t a, uint32_t b);
 

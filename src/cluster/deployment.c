@@ -6,55 +6,26 @@
 
 #include <string.h>
 
-static const char *const SPEC_KEYS[] = {
-    "name",     "model",  "ctx",   "n_slots",       "kv",  "replicas", "policy", "max_nodes",
-    "max_gpus", "no_ram", "nodes", "exclude_nodes", "gpus"};
+static const char *const SPEC_KEYS[] = {"name", "model",    "ctx",   "n_slots",
+                                        "kv",   "replicas", "policy"};
 static const char *const KV_TYPES[] = {"f16", "q8_0", "q4_0"};
-static const char *const POLICIES[] = {"tiered", "fastest"};
-
-static int get_names(const json_t *doc, const char *key, struct name_list *out, struct err *err)
-{
-    const json_t *list = json_object_get(doc, key);
-    if (!list || json_is_null(list))
-        return 0;
-    if (!json_is_array(list))
-        return err_set(err, ERR_INVALID, "'%s' must be a list of names", key);
-    if (json_array_size(list) > SPEC_MAX_NAMES)
-        return err_set(err, ERR_LIMIT, "'%s' has %zu names; at most %d are allowed", key,
-                       json_array_size(list), SPEC_MAX_NAMES);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        if (!name || !name[0])
-            return err_set(err, ERR_INVALID, "'%s'[%zu] must be a name", key, i);
-        if (!STR_COPY(out->items[i], name))
-            return err_set(err, ERR_LIMIT, "'%s'[%zu] is longer than %zu bytes", key, i,
-                           sizeof out->items[i] - 1);
-        out->n++;
-    }
-    return 0;
-}
 
 int spec_from_json(struct deployment_spec *spec, const json_t *doc, struct err *err)
 {
     struct deployment_spec *s = mem_calloc(1, sizeof *s);
     s->n_slots = s->replicas = 1;
     STR_COPY(s->kv, "f16");
-    STR_COPY(s->policy, "tiered");
+    policy_preset(&s->policy, "tiered", NULL);
+    const json_t *policy = json_object_get(doc, "policy");
     int rc = -1;
-    if (json_known_keys(doc, "a deployment", SPEC_KEYS, ARRAY_LEN(SPEC_KEYS), err) == 0 &&
+    if (constraints_from_json(&s->want, doc, SPEC_KEYS, ARRAY_LEN(SPEC_KEYS), err) == 0 &&
         JSON_COPY(doc, "name", true, s->name, err) == 0 &&
         JSON_COPY(doc, "model", true, s->model, err) == 0 &&
         json_get_u32(doc, "ctx", false, SPEC_MAX_CTX, &s->ctx, err) == 0 &&
         json_get_u32(doc, "n_slots", false, SPEC_MAX_SLOTS, &s->n_slots, err) == 0 &&
         JSON_COPY(doc, "kv", false, s->kv, err) == 0 &&
         json_get_u32(doc, "replicas", false, SPEC_MAX_REPLICAS, &s->replicas, err) == 0 &&
-        JSON_COPY(doc, "policy", false, s->policy, err) == 0 &&
-        json_get_u32(doc, "max_nodes", false, CLUSTER_MAX_NODES, &s->max_nodes, err) == 0 &&
-        json_get_u32(doc, "max_gpus", false, CLUSTER_MAX_DEVICES, &s->max_gpus, err) == 0 &&
-        json_get_bool(doc, "no_ram", false, &s->no_ram, err) == 0 &&
-        get_names(doc, "nodes", &s->nodes, err) == 0 &&
-        get_names(doc, "exclude_nodes", &s->exclude_nodes, err) == 0 &&
-        get_names(doc, "gpus", &s->gpus, err) == 0) {
+        (!policy || policy_from_json(&s->policy, policy, err) == 0)) {
         if (!s->n_slots)
             s->n_slots = 1;
         rc = spec_validate(s, err);
@@ -107,19 +78,12 @@ int spec_validate(const struct deployment_spec *s, struct err *err)
     if ((uint64_t)s->ctx * s->n_slots > UINT32_MAX)
         return err_set(err, ERR_INVALID, "ctx %u times n_slots %u is too large", s->ctx,
                        s->n_slots);
+    if (s->want.min_ctx > s->ctx && s->ctx)
+        return err_set(err, ERR_INVALID, "min_ctx is %u, above ctx %u", s->want.min_ctx, s->ctx);
     return one_of(s->kv, "kv", KV_TYPES, ARRAY_LEN(KV_TYPES), err) ||
-                   one_of(s->policy, "policy", POLICIES, ARRAY_LEN(POLICIES), err)
+                   constraints_validate(&s->want, err)
                ? -1
                : 0;
-}
-
-static void put_names(json_t *o, const char *key, const struct name_list *list)
-{
-    if (!list->n)
-        return;
-    json_t *a = json_put_array(o, key);
-    for (uint32_t i = 0; i < list->n; i++)
-        json_array_append_new(a, json_string(list->items[i]));
 }
 
 json_t *spec_to_json(const struct deployment_spec *s)
@@ -131,13 +95,8 @@ json_t *spec_to_json(const struct deployment_spec *s)
     json_put_u64(o, "n_slots", s->n_slots);
     json_put_str(o, "kv", s->kv);
     json_put_u64(o, "replicas", s->replicas);
-    json_put_str(o, "policy", s->policy);
-    json_put_u64(o, "max_nodes", s->max_nodes);
-    json_put_u64(o, "max_gpus", s->max_gpus);
-    json_put_bool(o, "no_ram", s->no_ram);
-    put_names(o, "nodes", &s->nodes);
-    put_names(o, "exclude_nodes", &s->exclude_nodes);
-    put_names(o, "gpus", &s->gpus);
+    json_object_set_new(o, "policy", policy_to_json(&s->policy));
+    constraints_to_json(&s->want, o);
     return o;
 }
 

@@ -4,34 +4,25 @@
 #define CLUSTER_DEPLOYMENT_H
 
 #include "cluster/cluster.h"
+#include "cluster/policy.h"
 
 enum {
     SPEC_MODEL_PATH = 1024,
-    SPEC_MAX_NAMES = 64,
     SPEC_MAX_CTX = 1 << 24,
     SPEC_MAX_SLOTS = 256,
     SPEC_MAX_REPLICAS = 1000,
-};
-
-struct name_list {
-    char items[SPEC_MAX_NAMES][CLUSTER_NAME + 16];
-    uint32_t n;
 };
 
 /* Desired state; sole writer is the API. */
 struct deployment_spec {
     char name[CLUSTER_NAME];     /* the model name of the gateway; [A-Za-z0-9._:/-], unique */
     char model[SPEC_MODEL_PATH]; /* absolute path of the GGUF file (first shard of a set) */
-    uint32_t ctx;      /* per slot; 0 = min(trained, 8192), resolved at deploy and printed */
-    uint32_t n_slots;  /* 0 = 1 */
-    char kv[8];        /* "f16" (default), "q8_0", "q4_0" */
-    uint32_t replicas; /* 0 is allowed: nothing runs */
-    char policy[16];   /* "tiered" by default */
-    uint32_t max_nodes, max_gpus; /* 0: no bound */
-    bool no_ram;                  /* forbid layers in RAM */
-    struct name_list nodes;       /* only these nodes (names) */
-    struct name_list exclude_nodes;
-    struct name_list gpus; /* only these, as node:index or uuid */
+    uint32_t ctx;            /* per slot; 0 = min(trained, 8192), resolved at deploy and printed */
+    uint32_t n_slots;        /* 0 = 1 */
+    char kv[8];              /* "f16" (default), "q8_0", "q4_0" */
+    uint32_t replicas;       /* 0 is allowed: nothing runs */
+    struct policy policy;    /* preset "tiered" by default */
+    struct constraints want; /* their keys stand beside the others in the document */
 };
 /* Strict: unknown keys refused; fills defaults; the same call in CLI and server. */
 int spec_from_json(struct deployment_spec *spec, const json_t *doc, struct err *err);

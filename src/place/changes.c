@@ -167,7 +167,7 @@ static void change_add(const struct search *x)
 {
     uint32_t node = home(x), lo = 0, hi = 1;
     struct trial t, best;
-    if (node == UINT32_MAX || x->d->spec->gpus.n)
+    if (node == UINT32_MAX || x->d->spec->want.gpus.n)
         return;
     while (hi <= MAX_ADDED && !try_added(x, node, hi, &best)) {
         lo = hi;
@@ -223,14 +223,12 @@ static void change_engine(const struct search *x)
 static void change_free(const struct search *x)
 {
     const struct deployment_spec *d = x->d->spec;
-    if (!d->max_nodes && !d->max_gpus && !d->no_ram && !d->nodes.n && !d->exclude_nodes.n &&
-        !d->gpus.n)
+    if (!d->want.max_nodes && !d->want.max_gpus && !d->want.no_ram && !d->want.nodes.n &&
+        !d->want.exclude_nodes.n && !d->want.gpus.n)
         return;
     mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
     *spec = *d;
-    spec->max_nodes = spec->max_gpus = 0;
-    spec->no_ram = false;
-    spec->nodes.n = spec->exclude_nodes.n = spec->gpus.n = 0;
+    spec->want = (struct constraints){0};
     struct trial t;
     if (try_plan(x, x->s, spec, &x->d->opts, &t))
         str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "without the limits asked for");

@@ -124,13 +124,13 @@ static void set_id(const struct scene *c, char dst[24])
     mix(&h, c->m->opts.ctx);
     mix(&h, c->m->opts.n_slots);
     mix(&h, c->m->opts.kv_k);
-    mix_text(&h, d->policy);
-    mix(&h, d->max_nodes);
-    mix(&h, d->max_gpus);
-    mix(&h, d->no_ram);
-    mix_names(&h, &d->nodes);
-    mix_names(&h, &d->exclude_nodes);
-    mix_names(&h, &d->gpus);
+    mix_text(&h, d->policy.name);
+    mix(&h, d->want.max_nodes);
+    mix(&h, d->want.max_gpus);
+    mix(&h, d->want.no_ram);
+    mix_names(&h, &d->want.nodes);
+    mix_names(&h, &d->want.exclude_nodes);
+    mix_names(&h, &d->want.gpus);
     str_copyf(dst, 24, "p-%012llx", (unsigned long long)(h >> 16));
 }
 
@@ -239,7 +239,7 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
     struct scene *c = scene_new(s, spec, m, err);
     if (!c)
         return NULL;
-    struct tiers_opts o = {.fastest = strcmp(spec->policy, "fastest") == 0,
+    struct tiers_opts o = {.fastest = strcmp(spec->policy.name, "fastest") == 0,
                            .last = TIER_CPU,
                            .steps = budget && budget->steps ? budget->steps : PLACE_STEPS};
     struct place_plan *p = mem_calloc(1, sizeof *p);

@@ -160,7 +160,7 @@ static void offer(struct trial *t, uint32_t g)
                            : k > 1 ? TIER_NODES
                            : g > 1 ? TIER_ONE_NODE
                                    : TIER_ONE_GPU;
-    if (t->spec->max_gpus && g > t->spec->max_gpus)
+    if (t->spec->want.max_gpus && g > t->spec->want.max_gpus)
         return;
     if (t->feasible && (tier > t->tier || (tier == t->tier && k > t->k) ||
                         (tier == t->tier && k == t->k && !ram && g > t->g)))
@@ -202,10 +202,10 @@ static void exhaust(struct trial *t)
         for (uint32_t d = 0; d < t->s->nodes[i].n_devices; d++)
             t->dev[t->n_dev++] = (struct flat){i, d};
     for (t->main = 0; t->main < t->s->n_nodes; t->main++) {
-        for (t->n_cpu = 0; t->n_cpu <= (t->spec->no_ram ? 0 : n); t->n_cpu++)
+        for (t->n_cpu = 0; t->n_cpu <= (t->spec->want.no_ram ? 0 : n); t->n_cpu++)
             extend(t, 0, 0, t->n_cpu);
         t->n_cpu = 0;
-        for (t->n_moe = 1; t->n_moe <= (t->spec->no_ram ? 0 : n); t->n_moe++)
+        for (t->n_moe = 1; t->n_moe <= (t->spec->want.no_ram ? 0 : n); t->n_moe++)
             if (t->m->layers[t->n_moe - 1].experts)
                 extend(t, 0, 0, 0);
         t->n_moe = 0;
@@ -260,8 +260,8 @@ static void test_exhaustive(void **state)
         struct cluster_snapshot s;
         struct err err = {0};
         random_cluster(&r, m, 4, &s);
-        spec->no_ram = rng_below(&r, 4) == 0;
-        spec->max_gpus = rng_below(&r, 4) == 0 ? 1 + (uint32_t)rng_below(&r, 3) : 0;
+        spec->want.no_ram = rng_below(&r, 4) == 0;
+        spec->want.max_gpus = rng_below(&r, 4) == 0 ? 1 + (uint32_t)rng_below(&r, 3) : 0;
         struct trial t = {.s = &s, .m = m, .spec = spec};
         exhaust(&t);
         struct place_plan *p = place_model(&s, spec, m, NULL, &err);
@@ -560,13 +560,13 @@ static void test_refusal(void **state)
     struct scenario x;
     struct err err = {0};
     scenario_init(&x, "llama-3.3-70b-q4_k_m", 8192);
-    x.spec->no_ram = true;
-    put_name(&x.spec->nodes, "lab-07");
-    put_name(&x.spec->nodes, "lab-01");
-    put_name(&x.spec->nodes, "lab-03");
+    x.spec->want.no_ram = true;
+    put_name(&x.spec->want.nodes, "lab-07");
+    put_name(&x.spec->want.nodes, "lab-01");
+    put_name(&x.spec->want.nodes, "lab-03");
     x.s.nodes[2].state = NODE_DRAINED;
     snprintf(x.s.nodes[2].reason, sizeof x.s.nodes[2].reason, "new fans");
-    x.spec->max_gpus = 3;
+    x.spec->want.max_gpus = 3;
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
     assert_non_null(p);
     assert_false(p->feasible);
@@ -595,14 +595,14 @@ static void test_changes(void **state)
     struct scenario x;
     struct err err = {0};
     scenario_init(&x, "llama-3.3-70b-q4_k_m", 131072);
-    x.spec->max_nodes = 1;
-    x.spec->no_ram = true;
-    put_name(&x.spec->nodes, "lab-05");
+    x.spec->want.max_nodes = 1;
+    x.spec->want.no_ram = true;
+    put_name(&x.spec->want.nodes, "lab-05");
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err), *q;
     assert_non_null(p);
     assert_true(p->feasible); /* four 24 GiB cards at the full context */
     place_free(p);
-    x.spec->max_gpus = 3;
+    x.spec->want.max_gpus = 3;
     p = place_plan(&x.s, &x.d, NULL, &err);
     assert_false(p->feasible);
     unsigned ctx = 0;
@@ -632,7 +632,7 @@ static void test_engine_span(void **state)
     struct scenario x;
     struct err err = {0};
     scenario_init(&x, "deepseek-r1-q4_k_m-mla", 8192);
-    x.spec->no_ram = true;
+    x.spec->want.no_ram = true;
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
     assert_non_null(p);
     assert_false(p->feasible);
@@ -657,12 +657,12 @@ static void test_unknown_names(void **state)
     struct scenario x;
     struct err err = {0};
     scenario_init(&x, "llama-3.1-8b-q4_k_m", 8192);
-    put_name(&x.spec->gpus, "lab-05:9");
+    put_name(&x.spec->want.gpus, "lab-05:9");
     assert_null(place_plan(&x.s, &x.d, NULL, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_true(strstr(err.msg, "lab-05:9") != NULL);
-    x.spec->gpus.n = 0;
-    put_name(&x.spec->gpus, "lab-05:2");
+    x.spec->want.gpus.n = 0;
+    put_name(&x.spec->want.gpus, "lab-05:2");
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
     assert_non_null(p);
     assert_int_equal(p->a.n_parts, 1);

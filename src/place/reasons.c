@@ -134,7 +134,7 @@ static uint32_t most_devices(const struct scene *c)
 {
     uint32_t most = c->n_usable, span = c->s->engine_devices;
     most = span && span < most ? span : most;
-    return c->spec->max_gpus && c->spec->max_gpus < most ? c->spec->max_gpus : most;
+    return c->spec->want.max_gpus && c->spec->want.max_gpus < most ? c->spec->want.max_gpus : most;
 }
 
 static void prove_no_gpus(const struct scene *c, const struct answer *a, struct place_plan *p)
@@ -164,7 +164,7 @@ static void prove(const struct scene *c, const struct answer *a, struct place_pl
         SAY(p->proof, "no single GPU: %s needed, at most %s usable (%s)", need, have,
             place_device_label(c, big->node, big->index, label, sizeof label));
     }
-    bool tiered = strcmp(c->spec->policy, "fastest") != 0;
+    bool tiered = strcmp(c->spec->policy.name, "fastest") != 0;
     if ((a->tier == TIER_ONE_NODE || a->tier == TIER_NODES) && tiered && a->n_gpus > 1)
         prove_counts(c, a, p);
     if (a->tier >= TIER_RAM && tiered)
@@ -345,7 +345,7 @@ static void reject_ram(const struct scene *c, const struct answer *a, struct pla
 {
     struct answer ram;
     uint64_t used = 0;
-    if (c->spec->no_ram)
+    if (c->spec->want.no_ram)
         return;
     tiers_ram(c, RAM_STEPS, &ram, &used);
     p->steps += used;
@@ -450,7 +450,7 @@ static void refuse_nodes(const struct scene *c, struct place_plan *p)
 static void refuse_ram(const struct scene *c, struct place_plan *p)
 {
     uint64_t need = c->ram_cpu[c->m->n_layers];
-    if (c->spec->no_ram) {
+    if (c->spec->want.no_ram) {
         struct place_reason *r = reasons_add(p, PLACE_EXCLUDED);
         STR_COPY(r->what, "RAM of every node");
         STR_COPY(r->detail, "layers in RAM are forbidden");
@@ -496,7 +496,7 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
         str_copyf(p->summary, sizeof p->summary,
                   "no placement: %llu layers of %s would fit, but not within %s%s%s",
                   (unsigned long long)n, each,
-                  c->spec->max_nodes || c->spec->max_gpus ? "the limits asked for"
+                  c->spec->want.max_nodes || c->spec->want.max_gpus ? "the limits asked for"
                   : most < c->n_usable ? "the number of devices that the engine spans"
                                        : "whole layers, output layer and RAM",
                   p->optimal ? "" : " (not proved", p->optimal ? "" : ")");

@@ -95,7 +95,8 @@ static enum scene_why node_why(const struct deployment_spec *spec, const struct 
         return SCENE_LOST;
     if (n->state == NODE_DRAINED)
         return SCENE_DRAINED;
-    if ((spec->nodes.n && !listed(&spec->nodes, n)) || listed(&spec->exclude_nodes, n))
+    if ((spec->want.nodes.n && !listed(&spec->want.nodes, n)) ||
+        listed(&spec->want.exclude_nodes, n))
         return SCENE_NODE_EXCLUDED;
     return SCENE_OK;
 }
@@ -260,7 +261,7 @@ static void add_devices(struct scene *c)
             if (d->kind != DEVICE_GPU)
                 continue;
             enum scene_why why = out->why;
-            if (!why && c->spec->gpus.n && !gpu_listed(&c->spec->gpus, n, d))
+            if (!why && c->spec->want.gpus.n && !gpu_listed(&c->spec->want.gpus, n, d))
                 why = SCENE_NOT_LISTED;
             c->dev[c->n_dev++] =
                 (struct scene_device){.node = order[i],
@@ -343,8 +344,8 @@ struct scene *scene_new(const struct cluster_snapshot *s, const struct deploymen
     if (m->n_layers == 0 || m->n_layers > PLACE_MAX_LAYERS)
         return err_null(err, ERR_LIMIT, "the model has %u layers; 1 to %d can be placed",
                         m->n_layers, PLACE_MAX_LAYERS);
-    if (known_nodes(s, &spec->nodes, err) || known_nodes(s, &spec->exclude_nodes, err) ||
-        known_gpus(s, &spec->gpus, err))
+    if (known_nodes(s, &spec->want.nodes, err) || known_nodes(s, &spec->want.exclude_nodes, err) ||
+        known_gpus(s, &spec->want.gpus, err))
         return NULL;
     struct scene *c = mem_calloc(1, sizeof *c);
     c->s = s;
@@ -530,8 +531,8 @@ struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o)
     p->p.pairs = c->pairs;
     p->p.n_pairs = c->n_pairs;
     p->p.max_devices = c->s->engine_devices ? c->s->engine_devices : CLUSTER_MAX_DEVICES;
-    if (o->gpus && c->spec->max_gpus && c->spec->max_gpus < p->p.max_devices)
-        p->p.max_devices = c->spec->max_gpus;
+    if (o->gpus && c->spec->want.max_gpus && c->spec->want.max_gpus < p->p.max_devices)
+        p->p.max_devices = c->spec->want.max_gpus;
     p->p.remote_only = c->n_speeds - 1;
     return p;
 }

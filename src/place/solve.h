@@ -22,7 +22,8 @@ struct pdev {
     uint64_t room;
     uint32_t rank; /* filled by solve_prepare */
     uint32_t speed;
-    uint32_t id; /* total order of devices, the caller's */
+    uint32_t id;  /* total order of devices, the caller's */
+    int64_t cost; /* of using it at all, in units of the value; what the policy counts but time */
 };
 struct pnode {
     struct pdev *dev; /* owned by the caller */
@@ -31,8 +32,12 @@ struct pnode {
     uint32_t n_cpu_max; /* layers its RAM holds as the main node (CPU mode) */
     uint32_t tag;       /* total order of nodes, the caller's */
     bool special;       /* has a link of its own */
+    bool all_or_none;   /* all of its devices are used, or none */
+    int64_t cost;       /* of its taking part, in units of the value */
+    int64_t main_cost;  /* of its being the main node, in addition */
 };
 
+/* What is minimised is the value: time_scale * ns + the costs of devices, nodes and main node. */
 struct problem {
     const struct need *need;
     const struct speed *speeds; /* faster ones first, by the caller's total order */
@@ -46,6 +51,10 @@ struct problem {
     const struct net_pair *pairs; /* sorted */
     uint32_t n_pairs;
     uint32_t max_devices; /* 0: no bound */
+    uint32_t min_devices; /* 0: no bound */
+    int64_t time_scale;   /* of ns in the value; 0: 1 */
+    int64_t limit_ns;     /* answers slower than this are none; 0: no bound */
+    int64_t stage_ns;     /* no device takes longer for its own layers; 0: no bound */
     uint32_t remote_only; /* devices of this speed are not used on the main node (its CPU) */
 };
 enum { PLACE_NO_SPEED = UINT32_MAX >> 1 }; /* for remote_only: none */
@@ -60,6 +69,7 @@ struct solution {
     uint32_t *dev;  /* indexes into that node's dev */
     uint16_t *counts;
     int64_t ns, bound_ns; /* time, and what no answer can be below */
+    int64_t value, bound_value;
     uint32_t bound_nodes, bound_dev;
 };
 void solution_done(struct solution *s);

@@ -304,7 +304,7 @@ static bool cpu_only(struct run *r, struct answer *a)
 
 static bool tiered(struct run *r, struct answer *a)
 {
-    bool ram = !r->c->spec->no_ram;
+    bool ram = !r->c->spec->want.no_ram;
     uint32_t most = r->last >= TIER_NODES ? r->max_nodes : 1;
     if (one_gpu(r, a))
         return true;
@@ -360,7 +360,7 @@ static bool fastest(struct run *r, struct answer *best)
     struct mode_opts cpu = {.mode = MODE_CPU, .gpus = true};
     if (m->n_layers > 1 && r->c->n_usable)
         faster_with_more(r, &full, TIER_NODES, best, &sure);
-    if (!r->c->spec->no_ram && r->c->n_usable) {
+    if (!r->c->spec->want.no_ram && r->c->n_usable) {
         if (m->n_layers > 1)
             faster_with_more(r, &cpu, TIER_RAM, best, &sure);
         uint64_t ram = most_ram(r->c);
@@ -389,7 +389,7 @@ void tiers_solve(const struct scene *c, const struct tiers_opts *o, struct answe
                  uint64_t *used)
 {
     struct run r = {.c = c, .steps = o->steps, .last = o->last};
-    uint32_t most = c->spec->max_nodes ? c->spec->max_nodes : UINT32_MAX;
+    uint32_t most = c->spec->want.max_nodes ? c->spec->want.max_nodes : UINT32_MAX;
     r.max_nodes = most < c->s->n_nodes ? most : c->s->n_nodes;
     *out = (struct answer){.tier = TIER_NONE};
     bool found = o->fastest ? fastest(&r, out) : tiered(&r, out);

@@ -30,9 +30,9 @@ static int check_node(const struct cluster_node *n, const char *id,
         return err_set(err, ERR_NOT_FOUND, "node '%s' of the plan is not in the cluster", id);
     if (n->state != NODE_READY)
         return err_set(err, ERR_CONFLICT, "node '%s' is %s", n->name, node_state_name(n->state));
-    if (spec->nodes.n && !in_list(&spec->nodes, n->name, n->id))
+    if (spec->want.nodes.n && !in_list(&spec->want.nodes, n->name, n->id))
         return err_set(err, ERR_CONFLICT, "node '%s' was not asked for", n->name);
-    if (in_list(&spec->exclude_nodes, n->name, n->id))
+    if (in_list(&spec->want.exclude_nodes, n->name, n->id))
         return err_set(err, ERR_CONFLICT, "node '%s' was excluded", n->name);
     return 0;
 }
@@ -43,15 +43,16 @@ static int check_device(const struct cluster_node *n, const struct assignment_pa
 {
     if (p->backend == BACKEND_CPU && !p->uuid[0]) {
         *free_bytes = n->ram_free_bytes;
-        return spec->no_ram ? err_set(err, ERR_CONFLICT, "RAM of '%s' used, but forbidden", n->name)
-                            : 0;
+        return spec->want.no_ram
+                   ? err_set(err, ERR_CONFLICT, "RAM of '%s' used, but forbidden", n->name)
+                   : 0;
     }
     for (uint32_t i = 0; i < n->n_devices; i++) {
         const struct cluster_device *d = &n->devices[i];
         if (d->index != p->index || strcmp(d->uuid, p->uuid) != 0)
             continue;
         mem_auto char *name = mem_printf("%s:%u", n->name, d->index);
-        if (spec->gpus.n && !in_list(&spec->gpus, name, d->uuid))
+        if (spec->want.gpus.n && !in_list(&spec->want.gpus, name, d->uuid))
             return err_set(err, ERR_CONFLICT, "GPU %.100s was not asked for", name);
         *free_bytes = d->free_bytes;
         return 0;
@@ -102,7 +103,7 @@ static int check_main(const struct cluster_snapshot *s, const struct place_deman
     if (need > n->ram_free_bytes)
         return err_set(err, ERR_NO_PLACEMENT, "RAM of '%s': %llu bytes needed, %llu free", n->name,
                        (unsigned long long)need, (unsigned long long)n->ram_free_bytes);
-    if (d->spec->no_ram && (a->n_cpu_layers || a->n_cpu_moe))
+    if (d->spec->want.no_ram && (a->n_cpu_layers || a->n_cpu_moe))
         return err_set(err, ERR_CONFLICT, "%u layers in RAM, but RAM is forbidden",
                        a->n_cpu_layers + a->n_cpu_moe);
     return 0;
@@ -148,12 +149,12 @@ static int check_counts(const struct cluster_snapshot *s, const struct deploymen
     if (s->engine_devices && a->n_parts > s->engine_devices)
         return err_set(err, ERR_CONFLICT, "%u devices used, the engine spans at most %u",
                        a->n_parts, s->engine_devices);
-    if (spec->max_nodes && nodes > spec->max_nodes)
+    if (spec->want.max_nodes && nodes > spec->want.max_nodes)
         return err_set(err, ERR_CONFLICT, "%u nodes used, at most %u asked for", nodes,
-                       spec->max_nodes);
-    if (spec->max_gpus && gpus > spec->max_gpus)
+                       spec->want.max_nodes);
+    if (spec->want.max_gpus && gpus > spec->want.max_gpus)
         return err_set(err, ERR_CONFLICT, "%u GPUs used, at most %u asked for", gpus,
-                       spec->max_gpus);
+                       spec->want.max_gpus);
     return 0;
 }
 

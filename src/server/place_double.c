@@ -57,11 +57,11 @@ struct place_plan *place_plan(const struct cluster_snapshot *s, const struct pla
                               const struct place_budget *budget, struct err *err)
 {
     struct place_plan *p = mem_calloc(1, sizeof *p);
-    uint32_t n = d->spec->gpus.n;
+    uint32_t n = d->spec->want.gpus.n;
     p->a.parts = mem_calloc(n + 1, sizeof *p->a.parts);
     p->feasible = true;
     for (uint32_t i = 0; i < (n ? n : 1) && p->feasible; i++)
-        p->feasible = find_part(s, n ? d->spec->gpus.items[i] : NULL, &p->a);
+        p->feasible = find_part(s, n ? d->spec->want.gpus.items[i] : NULL, &p->a);
     STR_COPY(p->a.plan_id, "p-double");
     STR_COPY(p->a.engine, "llama.cpp");
     STR_COPY(p->a.kv, "f16");

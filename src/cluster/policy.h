@@ -1,0 +1,100 @@
+/* What a user wants of a placement beside the model itself: policies (what is better) and
+ * constraints (what is allowed). Plain data; pure; any thread.
+ *
+ * A policy is an ordered list of terms, compared one after the other, or a weighted sum of them.
+ * Presets are rows of a table; a user's own come from a file (schema stowage.policy/1,
+ * docs/policies.md). */
+#ifndef CLUSTER_POLICY_H
+#define CLUSTER_POLICY_H
+
+#include "base/err.h"
+#include "base/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Every term is a cost: less is better. Units are those of the integer that is compared; in a
+ * weighted sum a weight is per unit. */
+enum policy_term {
+    TERM_OFFLOAD,     /* 0 all on GPUs, 1 part in RAM, 2 CPU only */
+    TERM_NODES,       /* nodes that take part, the main one included */
+    TERM_GPUS,        /* GPUs used by plans that are all on GPUs; of others 0, as fewest GPUs would
+                         mean as much RAM as possible */
+    TERM_TOKEN_TIME,  /* predicted ns per generated token, one stream */
+    TERM_STREAM_TIME, /* predicted ns per token over `streams` streams: max(total / streams, slowest
+                         stage) */
+    TERM_HOPS,        /* devices reached over the network */
+    TERM_LEFTOVER,    /* GiB left on used GPUs, each rounded up: best fit */
+    TERM_WHOLE,    /* GiB of used GPUs on which nothing of ours runs yet: large ones stay whole */
+    TERM_SPREAD,   /* replicas of the same deployment already in the node's failure domain */
+    TERM_LOAD,     /* per cent of GPU memory in use on used nodes, before this plan */
+    TERM_LOCALITY, /* MiB of the model file that the main node does not have yet */
+    TERM_POWER,    /* watts of used GPUs */
+    TERM_PRICE,    /* price of used GPUs, in the unit of the cluster file, rounded up */
+    TERM_COUNT,
+};
+const char *policy_term_name(enum policy_term t); /* "token_time" */
+
+enum {
+    POLICY_NAME = 32,
+    POLICY_MAX_STREAMS = 4096,
+    CONSTRAINT_MAX_NAMES = 64,
+    CONSTRAINT_NAME = 80,
+};
+
+struct policy {
+    char name[POLICY_NAME];
+    bool weighted; /* else lexicographic */
+    uint32_t n_terms;
+    struct {
+        enum policy_term term;
+        double weight; /* weighted only: above 0 */
+    } terms[TERM_COUNT];
+    uint32_t streams;             /* of TERM_STREAM_TIME; 0: 1 */
+    char domain[CONSTRAINT_NAME]; /* key of the label that names failure domains; "": the node */
+};
+/* Fills *p with the preset; ERR_INVALID names the nearest preset. */
+int policy_preset(struct policy *p, const char *name, struct err *err);
+/* The i-th preset's name; NULL at the end. */
+const char *policy_preset_name(uint32_t i);
+/* The same order of terms, whatever the names. */
+bool policy_same(const struct policy *a, const struct policy *b);
+/* A string (preset) or an object (terms), as in a spec; strict. */
+int policy_from_json(struct policy *p, const json_t *doc, struct err *err);
+json_t *policy_to_json(const struct policy *p); /* a string when it is a preset */
+
+struct name_list {
+    char items[CONSTRAINT_MAX_NAMES][CONSTRAINT_NAME];
+    uint32_t n;
+};
+
+/* Empty lists and zeros bind nothing. */
+struct constraints {
+    struct name_list nodes, exclude_nodes; /* names or ids */
+    struct name_list gpus;                 /* only these: node:index or uuid */
+    struct name_list gpu_types; /* only GPUs whose name is or begins with one of these, any case */
+    struct name_list labels;    /* "key=value", all of which a node must have */
+    struct name_list anti_affinity; /* deployments; their nodes are left out. The own name: one
+                                       replica per node */
+    struct name_list keep_whole;    /* nodes: all of their GPUs or none; GPUs (node:index, uuid or
+                                       type): never for a part of a model */
+    uint32_t gpus_per_replica;      /* exactly */
+    uint32_t max_nodes, max_gpus;
+    uint32_t min_ctx; /* per slot: the context may be lowered so far when the asked one does not
+                         fit; 0: not at all */
+    double min_tok_s; /* predicted, one stream, the pessimistic end */
+    bool no_ram;      /* no layers or experts in RAM */
+    bool no_network;  /* one node */
+    uint32_t split[CONSTRAINT_MAX_NAMES]; /* layers of each entry of gpus, in that order; checked as
+                                             it is, nothing is searched */
+    uint32_t n_split;
+};
+/* Reads the keys of a constraints object into *c, which keeps what is not named; unknown keys are
+ * refused unless they are among `other` (keys of the document around it). */
+int constraints_from_json(struct constraints *c, const json_t *doc, const char *const *other,
+                          size_t n_other, struct err *err);
+void constraints_to_json(const struct constraints *c, json_t *doc); /* only what binds */
+int constraints_validate(const struct constraints *c, struct err *err);
+bool name_list_has(const struct name_list *l, const char *name);
+
+#endif
