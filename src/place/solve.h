@@ -37,7 +37,8 @@ struct pnode {
     int64_t main_cost;  /* of its being the main node, in addition */
 };
 
-/* What is minimised is the value: time_scale * ns + the costs of devices, nodes and main node. */
+/* What is minimised is the value: time_scale * ns + the costs of devices, nodes, main node and
+ * hops. The caller sees to it that no value is above PLACE_INF. */
 struct problem {
     const struct need *need;
     const struct speed *speeds; /* faster ones first, by the caller's total order */
@@ -53,7 +54,10 @@ struct problem {
     uint32_t max_devices; /* 0: no bound */
     uint32_t min_devices; /* 0: no bound */
     int64_t time_scale;   /* of ns in the value; 0: 1 */
-    int64_t limit_ns;     /* answers slower than this are none; 0: no bound */
+    int64_t hop_cost; /* of each device on another node than the main one, in units of the value */
+    int64_t limit_ns; /* answers slower than this are none; 0: no bound */
+    int64_t limit_value;  /* answers of this value or more are none; 0: no bound. The caller may
+                             lower it between two solves: it has found something better elsewhere */
     int64_t stage_ns;     /* no device takes longer for its own layers; 0: no bound */
     uint32_t remote_only; /* devices of this speed are not used on the main node (its CPU) */
 };
@@ -68,8 +72,8 @@ struct solution {
     uint32_t *node; /* n_dev: indexes into nodes, pipeline order; owned */
     uint32_t *dev;  /* indexes into that node's dev */
     uint16_t *counts;
-    int64_t ns, bound_ns; /* time, and what no answer can be below */
-    int64_t value, bound_value;
+    int64_t ns, bound_ns;       /* time, and what no answer can be below */
+    int64_t value, bound_value; /* bound_value also when there is none and that is not proved */
     uint32_t bound_nodes, bound_dev;
 };
 void solution_done(struct solution *s);
@@ -79,7 +83,7 @@ struct solver;
 struct solver *solver_new(struct problem *p, uint64_t steps);
 void solver_free(struct solver *v);
 uint64_t solver_steps(const struct solver *v); /* used so far */
-/* No answer with k nodes is faster than this. */
+/* No answer with k nodes has a value below this. */
 int64_t solver_floor(const struct solver *v, uint32_t k);
 
 /* All layers on devices: nodes from k_lo to k_hi, then fewest devices (two or more), then time. */
