@@ -37,14 +37,24 @@ static const struct policy PRESETS[] = {
      .terms = {{TERM_OFFLOAD, 1}, {TERM_NODES, 1}, {TERM_GPUS, 1}, {TERM_WHOLE, 1}, {TERM_LEFTOVER, 1}, {TERM_TOKEN_TIME, 1}}},
     {"spread", .n_terms = 6,
      .terms = {{TERM_OFFLOAD, 1}, {TERM_SPREAD, 1}, {TERM_NODES, 1}, {TERM_GPUS, 1}, {TERM_LOAD, 1}, {TERM_TOKEN_TIME, 1}}},
-    {"cheapest", .n_terms = 5,
-     .terms = {{TERM_OFFLOAD, 1}, {TERM_PRICE, 1}, {TERM_POWER, 1}, {TERM_NODES, 1}, {TERM_TOKEN_TIME, 1}}},
+    {"cheapest", .n_terms = 6,
+     .terms = {{TERM_OFFLOAD, 1}, {TERM_PRICE, 1}, {TERM_POWER, 1}, {TERM_NODES, 1}, {TERM_GPUS, 1}, {TERM_TOKEN_TIME, 1}}},
 };
 /* clang-format on */
 
 const char *policy_term_name(enum policy_term t)
 {
     return (unsigned)t < TERM_COUNT ? TERMS[t] : "?";
+}
+
+const char *policy_term_unit(enum policy_term t)
+{
+    static const char *const UNITS[TERM_COUNT] = {
+        [TERM_TOKEN_TIME] = "ms", [TERM_STREAM_TIME] = "ms", [TERM_LEFTOVER] = "GiB",
+        [TERM_WHOLE] = "GiB",     [TERM_LOAD] = "%",         [TERM_LOCALITY] = "MiB",
+        [TERM_POWER] = "W",
+    };
+    return (unsigned)t < TERM_COUNT && UNITS[t] ? UNITS[t] : "";
 }
 
 const char *policy_preset_name(uint32_t i)

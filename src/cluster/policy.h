@@ -13,27 +13,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Every term is a cost: less is better. Units are those of the integer that is compared; in a
- * weighted sum a weight is per unit. */
+/* Every term is a cost: less is better. A weight is per unit; what is compared are whole numbers of
+ * the resolution. docs/policies.md says where each figure comes from. */
 enum policy_term {
     TERM_OFFLOAD,     /* 0 all on GPUs, 1 part in RAM, 2 CPU only */
     TERM_NODES,       /* nodes that take part, the main one included */
     TERM_GPUS,        /* GPUs used by plans that are all on GPUs; of others 0, as fewest GPUs would
                          mean as much RAM as possible */
-    TERM_TOKEN_TIME,  /* predicted ns per generated token, one stream */
-    TERM_STREAM_TIME, /* predicted ns per token over `streams` streams: max(total / streams, slowest
-                         stage) */
+    TERM_TOKEN_TIME,  /* predicted ms per generated token, one stream; resolution 1 ns */
+    TERM_STREAM_TIME, /* predicted ms per token over `streams` streams: max(total / streams, slowest
+                         stage); resolution 1 ns */
     TERM_HOPS,        /* devices reached over the network */
-    TERM_LEFTOVER,    /* GiB left on used GPUs, each rounded up: best fit */
-    TERM_WHOLE,    /* GiB of used GPUs on which nothing of ours runs yet: large ones stay whole */
-    TERM_SPREAD,   /* replicas of the same deployment already in the node's failure domain */
-    TERM_LOAD,     /* per cent of GPU memory in use on used nodes, before this plan */
+    TERM_LEFTOVER,    /* usable GiB of used GPUs, each rounded up, all on GPUs; else 0. The model
+                         takes the same of them in every plan: the least sum is the best fit */
+    TERM_WHOLE,       /* GiB of used GPUs on which nothing of ours runs yet, each rounded up, all on
+                         GPUs; else 0: large ones stay whole */
+    TERM_SPREAD,   /* replicas of the same deployment that the failure domains of used nodes have */
+    TERM_LOAD,     /* per cent of GPU memory in use before this plan, summed over used nodes */
     TERM_LOCALITY, /* MiB of the model file that the main node does not have yet */
     TERM_POWER,    /* watts of used GPUs */
-    TERM_PRICE,    /* price of used GPUs, in the unit of the cluster file, rounded up */
+    TERM_PRICE,    /* price of used GPUs, in the unit of the cluster file; resolution 0.01 */
     TERM_COUNT,
 };
 const char *policy_term_name(enum policy_term t); /* "token_time" */
+const char *policy_term_unit(enum policy_term t); /* "ms"; "" for numbers of things */
 
 enum {
     POLICY_NAME = 32,

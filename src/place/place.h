@@ -52,9 +52,24 @@ struct place_change { /* a change that was verified by planning again */
     bool fits;
 };
 
+/* One term of the policy, and what of it the plan has. Units: policy_term_unit. */
+struct place_term {
+    enum policy_term term;
+    double amount;
+    double bound; /* plans that equal this one in the terms before it cannot have less */
+    bool proved;  /* bound and amount are the same; what follows an unproved term is none */
+};
+
+enum { PLACE_MAX_TERMS = TERM_COUNT + 2, PLACE_MAX_NOTES = 4 };
+
 struct place_plan {
     bool feasible, optimal;
-    double gap_percent; /* when not optimal */
+    double gap_percent; /* when not optimal: of the first term that is not proved, or of the sum */
+    struct place_term terms[PLACE_MAX_TERMS]; /* in the order of the policy */
+    uint32_t n_terms;
+    bool weighted;                   /* the policy is a sum: */
+    double sum, bound_sum;           /* of weights times amounts, and what no plan can be below */
+    char note[PLACE_MAX_NOTES][160]; /* what was decided on the way; "" ends */
     enum place_tier tier;
     struct assignment a; /* filled when feasible */
     char proof[4][160];  /* binding facts that prove it; "" ends */

@@ -396,11 +396,17 @@ static const struct {
     const char *text;
 } LEFT_OUT[] = {
     [SCENE_OK] = {PLACE_EXCLUDED, ""},
-    [SCENE_NODE_EXCLUDED] = {PLACE_EXCLUDED, "not among the nodes asked for"},
+    [SCENE_NODE_EXCLUDED] = {PLACE_EXCLUDED, "excluded by name"},
+    [SCENE_NODE_NOT_LISTED] = {PLACE_EXCLUDED, "not among the nodes asked for"},
     [SCENE_NOT_LISTED] = {PLACE_EXCLUDED, "not among the GPUs asked for"},
     [SCENE_DRAINED] = {PLACE_DRAINED, ""},
     [SCENE_LOST] = {PLACE_LOST, "no heartbeat"},
+    [SCENE_TYPE] = {PLACE_EXCLUDED, "not of a type asked for"},
+    [SCENE_LABEL] = {PLACE_EXCLUDED, "lacks a label asked for"},
+    [SCENE_ANTI_AFFINITY] = {PLACE_EXCLUDED, "runs what this must be apart from"},
+    [SCENE_KEPT_NODE] = {PLACE_EXCLUDED, "its node is kept whole, not all of it may be used"},
 };
+_Static_assert(ARRAY_LEN(LEFT_OUT) == SCENE_WHY_COUNT, "a text for every reason");
 
 /* Neighbours of one node that hold the same are one line: "hill:0-3 4x RTX 3090". */
 static void refuse_devices(const struct scene *c, const struct capacity *k, struct place_plan *p)

@@ -95,9 +95,10 @@ static enum scene_why node_why(const struct deployment_spec *spec, const struct 
         return SCENE_LOST;
     if (n->state == NODE_DRAINED)
         return SCENE_DRAINED;
-    if ((spec->want.nodes.n && !listed(&spec->want.nodes, n)) ||
-        listed(&spec->want.exclude_nodes, n))
+    if (listed(&spec->want.exclude_nodes, n))
         return SCENE_NODE_EXCLUDED;
+    if (spec->want.nodes.n && !listed(&spec->want.nodes, n))
+        return SCENE_NODE_NOT_LISTED;
     return SCENE_OK;
 }
 

@@ -11,19 +11,34 @@
 #include "estimate/estimate.h"
 #include "place/solve.h"
 
-enum scene_why { SCENE_OK, SCENE_NODE_EXCLUDED, SCENE_NOT_LISTED, SCENE_DRAINED, SCENE_LOST };
+/* Why a node or a device takes no part. */
+enum scene_why {
+    SCENE_OK,
+    SCENE_NODE_EXCLUDED,   /* named by exclude_nodes */
+    SCENE_NODE_NOT_LISTED, /* not among `nodes` */
+    SCENE_NOT_LISTED,      /* not among `gpus` */
+    SCENE_DRAINED,
+    SCENE_LOST,
+    SCENE_TYPE,          /* not of a type of `gpu_types` */
+    SCENE_LABEL,         /* the node lacks one of `labels` */
+    SCENE_ANTI_AFFINITY, /* a deployment of `anti_affinity` runs there */
+    SCENE_KEPT_NODE,     /* its node is kept whole, and another GPU there is left out */
+    SCENE_WHY_COUNT,
+};
 
 struct scene_device {
     uint32_t node, index; /* in the snapshot; index UINT32_MAX: the node's RAM */
     uint32_t speed;
     uint64_t room; /* free minus margin and runtime */
     enum scene_why why;
+    bool kept; /* keep_whole: takes part in plans of one GPU alone */
 };
 struct scene_node {
     enum scene_why why;
     uint32_t tag;          /* its place in the order of names */
     uint32_t first, n_dev; /* in scene.dev, in order of index */
     bool special;          /* has a link of its own */
+    bool all_or_none;      /* keep_whole: all of its GPUs or none */
 };
 
 struct scene {
