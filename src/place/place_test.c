@@ -701,6 +701,47 @@ static void test_cpu_cluster(void **state)
     estimate_free(m);
 }
 
+/* A fast GPU on a node without the RAM for the main process holds the model alone and exactly, so
+ * not with the buffers of one device of several; two slow GPUs of another node hold it together. */
+static void test_fastest_remote(void **state)
+{
+    struct rng r = {9};
+    struct err err = {0};
+    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    assert_int_equal(policy_preset(&spec->policy, "fastest", &err), 0);
+    spec->want.no_ram = true;
+    struct estimate_model *m = random_model(&r, 6);
+    struct cluster_snapshot s;
+    struct estimate_bytes need, host;
+    struct estimate_split whole = {.n_devices = 1, .counts = &m->n_layers};
+    estimate_split_bytes(m, &whole, &need, &host);
+    snapshot_init(&s);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (i < 2) {
+            struct cluster_node *n = snapshot_add_node(&s);
+            snprintf(n->name, sizeof n->name, "n%u", i);
+            snprintf(n->id, sizeof n->id, "id%u", i);
+            n->ram_bytes = n->ram_free_bytes = i ? 64 * GIB : 0;
+        }
+        struct cluster_device *d = node_add_device(&s.nodes[i ? 1 : 0]);
+        snprintf(d->uuid, sizeof d->uuid, "gpu-%u", i);
+        d->index = i == 2;
+        d->bandwidth_bytes_per_s = i ? 20e9 : 2039e9;
+        d->free_bytes = s.margin_bytes + s.runtime_bytes + need.weights + need.kv + need.compute;
+        d->free_bytes -= i ? MIB : 0;
+    }
+    struct place_plan *p = place_model(&s, spec, m, NULL, &err);
+    assert_non_null(p);
+    assert_true(p->feasible && p->optimal);
+    assert_int_equal(p->a.n_parts, 1);
+    assert_string_equal(p->a.parts[0].uuid, "gpu-0");
+    assert_string_equal(p->a.main_node, "n1");
+    check_valid(&s, spec, m, p);
+    place_free(p);
+    snapshot_done(&s);
+    estimate_free(m);
+}
+
 /* A budget that ends early gives an answer that says so. */
 static void test_budget(void **state)
 {
@@ -722,11 +763,12 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exhaustive),  cmocka_unit_test(test_metamorphic),
-        cmocka_unit_test(test_validator),   cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_refusal),     cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_engine_span), cmocka_unit_test(test_unknown_names),
-        cmocka_unit_test(test_cpu_cluster), cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_exhaustive),     cmocka_unit_test(test_metamorphic),
+        cmocka_unit_test(test_validator),      cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_refusal),        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_engine_span),    cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_cpu_cluster),    cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_fastest_remote),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

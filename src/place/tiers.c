@@ -11,6 +11,7 @@ struct run {
     uint32_t max_nodes;
     enum place_tier last; /* tiers after it are not tried */
     bool unsure;          /* a tier that was passed over is not proved impossible */
+    int64_t open_ns;      /* what modes that are not settled could still reach */
 };
 
 void answer_done(struct answer *a)
@@ -177,6 +178,9 @@ static bool try_mode(struct run *r, const struct mode_opts *o, bool tiered, enum
         solve_fastest(v, k_lo, k_hi, &s);
     r->used += solver_steps(v);
     bool proved = s.proved;
+    int64_t open = s.feasible ? s.bound_ns : r->c->floor_ns;
+    if (!proved && open < r->open_ns)
+        r->open_ns = open;
     if (s.feasible) {
         struct answer a;
         set_answer(r, p, o, &s, tier, &a);
@@ -240,6 +244,7 @@ static bool part_in_ram(struct run *r, struct answer *a)
 {
     bool sure = true;
     struct mode_opts o = {.mode = MODE_CPU, .gpus = true};
+    r->open_ns = PLACE_INF;
     if (r->c->n_usable) {
         if (r->c->m->n_layers > 1)
             sure = try_mode(r, &o, false, TIER_RAM, 1, r->max_nodes, a);
@@ -251,8 +256,10 @@ static bool part_in_ram(struct run *r, struct answer *a)
                 answer_done(a); /* GPUs do not help: the next tier has it */
         }
     }
-    if (a->feasible)
+    if (a->feasible) {
         a->proved = sure && !r->unsure;
+        a->bound_ns = r->open_ns < a->bound_ns ? r->open_ns : a->bound_ns;
+    }
     r->unsure |= !sure;
     return a->feasible;
 }
@@ -332,7 +339,9 @@ static void faster_with_more(struct run *r, const struct mode_opts *o, enum plac
         r->used += solver_steps(v);
         if (s.feasible) {
             struct answer a;
-            set_answer(r, p, o, &s, tier == TIER_NODES && k == 1 ? TIER_ONE_NODE : tier, &a);
+            set_answer(r, p, o, &s, tier, &a);
+            if (tier == TIER_NODES && k == 1)
+                a.tier = a.n_gpus > 1 ? TIER_ONE_NODE : TIER_ONE_GPU;
             a.bound_gpus = 0;
             if (better(&a, best, false)) {
                 answer_done(best);
@@ -358,6 +367,14 @@ static bool fastest(struct run *r, struct answer *best)
         return false;
     struct mode_opts full = {.mode = MODE_FULL, .gpus = true};
     struct mode_opts cpu = {.mode = MODE_CPU, .gpus = true};
+    /* One GPU needs smaller buffers than one of several, so the search below would not see it. */
+    struct answer one = {0};
+    if (one_remote_gpu(r, &one) && better(&one, best, false)) {
+        answer_done(best);
+        *best = one;
+    } else {
+        answer_done(&one);
+    }
     if (m->n_layers > 1 && r->c->n_usable)
         faster_with_more(r, &full, TIER_NODES, best, &sure);
     if (!r->c->spec->want.no_ram && r->c->n_usable) {

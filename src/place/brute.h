@@ -1,0 +1,74 @@
+/* Small placements solved by trying everything, to test the search. Test code only; pure.
+ *
+ * Nothing of the search is used here, not even its prefix sums: an instance is one table of needs
+ * by (first layer, end) and one of times by (speed, layer); an answer is the least time for every
+ * pair (nodes used, devices used). Three methods that know nothing of each other: all orders and
+ * splits; all sets of devices, for layers that are alike; and sets of devices with the layers
+ * reached, which is exact because time only adds up and any two ways to (set, layer) go on alike.
+ */
+#ifndef PLACE_BRUTE_H
+#define PLACE_BRUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { BRUTE_LAYERS = 24, BRUTE_DEV = 14, BRUTE_NODES = 6, BRUTE_SPEEDS = 6 };
+#define BRUTE_NEVER (INT64_MAX / 4)
+#define BRUTE_FULL UINT64_MAX /* a need that no device covers */
+
+struct brute_dev {
+    uint32_t node, speed;
+    uint64_t room;
+    bool remote_only; /* not used on the main node (its RAM) */
+    uint32_t id;      /* the caller's */
+};
+struct brute_node {
+    bool main_ok;
+    uint32_t n_cpu_max; /* with `cpu`: layers its RAM holds as the main node */
+};
+struct brute_net { /* of a device away from the main node; with the output layer; the first one */
+    int64_t fixed, tail, once;
+};
+
+struct brute {
+    uint32_t n_layers, n_nodes, n_dev;
+    uint32_t max_dev; /* 0: no bound */
+    /* [s][e]: bytes of the layers s..e-1 on a device; e == n_layers means with the output layer, s
+     * == 0 on the first device of the pipeline. */
+    uint64_t bytes[BRUTE_LAYERS + 1][BRUTE_LAYERS + 1];
+    int64_t ns[BRUTE_SPEEDS][BRUTE_LAYERS];
+    int64_t fixed[BRUTE_SPEEDS], tail[BRUTE_SPEEDS];
+    bool cpu; /* the first layers, at least one, are on the main node's CPU */
+    int64_t cpu_ns[BRUTE_LAYERS + 1];
+    struct brute_net net[BRUTE_NODES][BRUTE_NODES];
+    int64_t base_ns;
+    struct brute_node node[BRUTE_NODES];
+    struct brute_dev dev[BRUTE_DEV];
+};
+
+/* Least time with exactly k nodes, the main one included, and exactly g devices; BRUTE_NEVER where
+ * there is no way. Only entries up to k_cap and g_cap are filled. */
+struct brute_best {
+    uint32_t k_cap, g_cap;
+    int64_t ns[BRUTE_NODES + 1][BRUTE_DEV + 1];
+};
+
+/* Every order of every subset with every split. Minutes beyond seven devices. */
+void brute_orders(const struct brute *b, struct brute_best *out);
+/* Every subset with every choice of the first and the last device. Only when all layers are alike
+ * (brute_alike): then a device's share is a number. */
+void brute_uniform(const struct brute *b, struct brute_best *out);
+bool brute_alike(const struct brute *b);
+/* Subsets and the layers they reach. With `all`, every entry; else up to the fewest nodes and, on
+ * them, the fewest devices, which is much quicker. */
+void brute_subsets(const struct brute *b, bool all, struct brute_best *out);
+
+/* One placement, from the definition: devices in pipeline order with their layers. */
+struct brute_way {
+    uint32_t main, n_cpu, n;
+    uint32_t dev[BRUTE_DEV], count[BRUTE_DEV];
+};
+/* Its time; BRUTE_NEVER when it breaks anything. *k becomes the number of nodes. */
+int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k);
+
+#endif

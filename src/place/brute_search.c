@@ -1,0 +1,307 @@
+/* Exhaustive methods; see brute.h. */
+#include "place/brute.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+static uint32_t bits(uint32_t mask)
+{
+    return (uint32_t)__builtin_popcount(mask);
+}
+
+static void clear(struct brute_best *out)
+{
+    out->k_cap = BRUTE_NODES;
+    out->g_cap = BRUTE_DEV;
+    for (uint32_t k = 0; k <= BRUTE_NODES; k++)
+        for (uint32_t g = 0; g <= BRUTE_DEV; g++)
+            out->ns[k][g] = BRUTE_NEVER;
+}
+
+static uint32_t nodes_of(const struct brute *b, uint32_t main, uint32_t mask)
+{
+    uint32_t nodes = 1u << main;
+    for (uint32_t i = 0; i < b->n_dev; i++)
+        if (mask >> i & 1)
+            nodes |= 1u << b->dev[i].node;
+    return bits(nodes);
+}
+
+/* A set of devices, by a main node, that takes this time. */
+static void offer(const struct brute *b, uint32_t main, uint32_t mask, int64_t ns,
+                  struct brute_best *out)
+{
+    uint32_t k = nodes_of(b, main, mask), g = bits(mask);
+    if (g <= (b->max_dev ? b->max_dev : BRUTE_DEV) && ns < out->ns[k][g])
+        out->ns[k][g] = ns;
+}
+
+static bool usable(const struct brute *b, uint32_t main, uint32_t dev)
+{
+    return !b->dev[dev].remote_only || b->dev[dev].node != main;
+}
+
+/* Nobody but the main node's CPU comes first. */
+static uint32_t start_least(const struct brute *b)
+{
+    return b->cpu ? 1 : 0;
+}
+static uint32_t start_most(const struct brute *b, uint32_t main)
+{
+    uint32_t most = b->node[main].n_cpu_max;
+    return !b->cpu ? 0 : most < b->n_layers ? most : b->n_layers - 1;
+}
+
+/* What a device costs besides its layers. */
+static int64_t overhead(const struct brute *b, uint32_t main, uint32_t dev, bool first_remote,
+                        bool last)
+{
+    const struct brute_dev *d = &b->dev[dev];
+    int64_t ns = b->fixed[d->speed] + (last ? b->tail[d->speed] : 0);
+    if (d->node != main) {
+        const struct brute_net *n = &b->net[main][d->node];
+        ns += n->fixed + (last ? n->tail : 0) + (first_remote ? n->once : 0);
+    }
+    return ns;
+}
+
+static bool any_remote(const struct brute *b, uint32_t main, uint32_t mask)
+{
+    for (uint32_t i = 0; i < b->n_dev; i++)
+        if ((mask >> i & 1) && b->dev[i].node != main)
+            return true;
+    return false;
+}
+
+/* ---- one placement ---- */
+
+int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k)
+{
+    uint32_t at = w->n_cpu, mask = 0;
+    int64_t ns = b->base_ns + (b->cpu ? b->cpu_ns[at] : 0);
+    bool ok = w->main < b->n_nodes && b->node[w->main].main_ok && w->n > 0;
+    ok = ok && at >= start_least(b) && at <= start_most(b, w->main);
+    for (uint32_t i = 0; i < w->n && ok; i++) {
+        const struct brute_dev *d = &b->dev[w->dev[i]];
+        uint32_t e = at + w->count[i];
+        ok = w->count[i] > 0 && e <= b->n_layers && !(mask >> w->dev[i] & 1) &&
+             usable(b, w->main, w->dev[i]) && (e == b->n_layers) == (i + 1 == w->n) &&
+             b->bytes[at][e] <= d->room;
+        ns += overhead(b, w->main, w->dev[i], !any_remote(b, w->main, mask), e == b->n_layers);
+        for (; ok && at < e; at++)
+            ns += b->ns[d->speed][at];
+        mask |= 1u << w->dev[i];
+    }
+    *k = nodes_of(b, w->main, mask);
+    return ok && at == b->n_layers && (!b->max_dev || w->n <= b->max_dev) ? ns : BRUTE_NEVER;
+}
+
+/* ---- all orders ---- */
+
+struct walk {
+    const struct brute *b;
+    uint32_t main;
+    struct brute_best *out;
+};
+
+static void extend(const struct walk *w, uint32_t mask, uint32_t at, int64_t ns)
+{
+    const struct brute *b = w->b;
+    bool remote = any_remote(b, w->main, mask);
+    for (uint32_t i = 0; i < b->n_dev; i++) {
+        if ((mask >> i & 1) || !usable(b, w->main, i))
+            continue;
+        int64_t t = ns;
+        for (uint32_t e = at + 1; e <= b->n_layers; e++) {
+            bool last = e == b->n_layers;
+            t += b->ns[b->dev[i].speed][e - 1];
+            if (b->bytes[at][e] > b->dev[i].room)
+                continue;
+            int64_t sum = t + overhead(b, w->main, i, !remote, last);
+            if (last)
+                offer(b, w->main, mask | 1u << i, sum, w->out);
+            else
+                extend(w, mask | 1u << i, e, sum);
+        }
+    }
+}
+
+void brute_orders(const struct brute *b, struct brute_best *out)
+{
+    clear(out);
+    for (uint32_t main = 0; main < b->n_nodes; main++) {
+        struct walk w = {b, main, out};
+        if (!b->node[main].main_ok)
+            continue;
+        for (uint32_t x = start_least(b); x <= start_most(b, main); x++)
+            extend(&w, 0, x, b->base_ns + (b->cpu ? b->cpu_ns[x] : 0));
+    }
+}
+
+/* ---- layers that are alike ---- */
+
+bool brute_alike(const struct brute *b)
+{
+    uint32_t n = b->n_layers;
+    for (uint32_t s = 1; s < n; s++)
+        for (uint32_t e = s + 1; e < n; e++)
+            if (b->bytes[s][e] != b->bytes[1][1 + e - s])
+                return false;
+    for (uint32_t i = 0; i < BRUTE_SPEEDS; i++)
+        for (uint32_t l = 1; l < n; l++)
+            if (b->ns[i][l] != b->ns[i][0])
+                return false;
+    for (uint32_t i = 0; i < b->n_nodes * b->n_nodes; i++) { /* who is first must not matter */
+        uint32_t x = i / b->n_nodes, y = i % b->n_nodes;
+        if (x != y && b->net[x][y].once != b->net[0][1].once)
+            return false;
+    }
+    return !b->cpu;
+}
+
+/* The most layers that a device holds in its place. */
+static uint32_t holds(const struct brute *b, uint64_t room, bool first, bool last)
+{
+    uint32_t n = b->n_layers, x = 0;
+    if (first && last)
+        return b->bytes[0][n] <= room ? n : 0;
+    while (x + 1 < n) { /* a middle one leaves a layer on either side */
+        uint32_t s = first ? 0 : last ? n - x - 1 : 1, e = s + x + 1;
+        if ((e == n && !last) || b->bytes[s][e] > room)
+            break;
+        x++;
+    }
+    return x;
+}
+
+/* Each device one layer, the rest to the fastest ones: the least time of this set in these places.
+ */
+static int64_t fill_fastest(const struct brute *b, uint32_t main, uint32_t mask, uint32_t first,
+                            uint32_t last)
+{
+    uint32_t room[BRUTE_DEV] = {0}, left = b->n_layers;
+    int64_t ns = b->base_ns + (any_remote(b, main, mask) ? b->net[0][1].once : 0);
+    for (uint32_t i = 0; i < b->n_dev; i++) {
+        if (!(mask >> i & 1))
+            continue;
+        uint32_t x = holds(b, b->dev[i].room, i == first, i == last);
+        if (x == 0 || left == 0 || !usable(b, main, i))
+            return BRUTE_NEVER;
+        room[i] = x - 1;
+        left--;
+        ns += overhead(b, main, i, false, i == last) + b->ns[b->dev[i].speed][0];
+    }
+    while (left > 0) {
+        uint32_t best = BRUTE_DEV;
+        for (uint32_t i = 0; i < b->n_dev; i++)
+            if (room[i] &&
+                (best == BRUTE_DEV || b->ns[b->dev[i].speed][0] < b->ns[b->dev[best].speed][0]))
+                best = i;
+        if (best == BRUTE_DEV)
+            return BRUTE_NEVER;
+        uint32_t take = room[best] < left ? room[best] : left;
+        ns += take * b->ns[b->dev[best].speed][0];
+        room[best] -= take;
+        left -= take;
+    }
+    return ns;
+}
+
+void brute_uniform(const struct brute *b, struct brute_best *out)
+{
+    clear(out);
+    for (uint32_t main = 0; main < b->n_nodes; main++)
+        for (uint32_t mask = 1; b->node[main].main_ok && mask < 1u << b->n_dev; mask++)
+            for (uint32_t pair = 0; pair < b->n_dev * b->n_dev; pair++) {
+                uint32_t first = pair / b->n_dev, last = pair % b->n_dev;
+                if ((mask >> first & 1) && (mask >> last & 1) && (first != last || bits(mask) == 1))
+                    offer(b, main, mask, fill_fastest(b, main, mask, first, last), out);
+            }
+}
+
+/* ---- sets and layers reached ---- */
+
+/* The furthest layer of every set, not every device of it in use: a later start never ends earlier,
+ * as a shorter range needs less. Lowers *k and *g to what it takes to hold the model. */
+static void reach(const struct brute *b, uint32_t main, uint8_t *far, uint32_t *k, uint32_t *g)
+{
+    uint32_t n = b->n_layers, most = b->max_dev ? b->max_dev : BRUTE_DEV;
+    far[0] = (uint8_t)start_most(b, main);
+    for (uint32_t mask = 1; mask < 1u << b->n_dev; mask++) {
+        far[mask] = 0;
+        for (uint32_t i = 0; i < b->n_dev; i++) {
+            if (!(mask >> i & 1))
+                continue;
+            uint32_t at = far[mask & ~(1u << i)], e = at;
+            while (usable(b, main, i) && e + 1 < n && b->bytes[at][e + 1] <= b->dev[i].room)
+                e++;
+            if (usable(b, main, i) && at < n && b->bytes[at][n] <= b->dev[i].room)
+                e = n;
+            far[mask] = e > far[mask] ? (uint8_t)e : far[mask];
+        }
+        uint32_t nodes = nodes_of(b, main, mask), used = bits(mask);
+        if (far[mask] == n && used <= most && (nodes < *k || (nodes == *k && used < *g))) {
+            *k = nodes;
+            *g = used;
+        }
+    }
+}
+
+typedef int64_t row[BRUTE_LAYERS + 1];
+
+/* Extends set `mask`, where best[mask] holds the least times, by device i. */
+static void step(const struct brute *b, uint32_t main, uint32_t mask, uint32_t i, row *best)
+{
+    bool remote = any_remote(b, main, mask);
+    int64_t plain = overhead(b, main, i, !remote, false),
+            ending = overhead(b, main, i, !remote, true);
+    const int64_t *ns = b->ns[b->dev[i].speed];
+    int64_t *to = best[mask | 1u << i];
+    uint32_t n = b->n_layers;
+    for (uint32_t at = 0; at < n; at++) {
+        int64_t t = best[mask][at];
+        if (t >= BRUTE_NEVER)
+            continue;
+        for (uint32_t e = at + 1; e <= n; e++) {
+            int64_t sum = (t += ns[e - 1]) + (e == n ? ending : plain);
+            if (b->bytes[at][e] <= b->dev[i].room && sum < to[e])
+                to[e] = sum;
+        }
+    }
+}
+
+static void times(const struct brute *b, uint32_t main, row *best, struct brute_best *out)
+{
+    for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++)
+        for (uint32_t l = 0; l <= b->n_layers; l++)
+            best[mask][l] = BRUTE_NEVER;
+    for (uint32_t x = start_least(b); x <= start_most(b, main); x++)
+        best[0][x] = b->base_ns + (b->cpu ? b->cpu_ns[x] : 0);
+    for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++) {
+        if (bits(mask) > out->g_cap || nodes_of(b, main, mask) > out->k_cap)
+            continue;
+        if (mask && best[mask][b->n_layers] < BRUTE_NEVER)
+            offer(b, main, mask, best[mask][b->n_layers], out);
+        for (uint32_t i = 0; i < b->n_dev && bits(mask) < out->g_cap; i++)
+            if (!(mask >> i & 1) && usable(b, main, i))
+                step(b, main, mask, i, best);
+    }
+}
+
+void brute_subsets(const struct brute *b, bool all, struct brute_best *out)
+{
+    uint32_t k = BRUTE_NODES, g = BRUTE_DEV, sets = 1u << b->n_dev;
+    mem_auto uint8_t *far = mem_calloc(sets, sizeof *far);
+    mem_auto row *best = mem_calloc(sets, sizeof *best);
+    clear(out);
+    for (uint32_t main = 0; main < b->n_nodes && !all; main++)
+        if (b->node[main].main_ok)
+            reach(b, main, far, &k, &g);
+    /* One device alone is another kind of plan (tiers.c); how many it takes beside it is open. */
+    out->g_cap = g < 2 ? BRUTE_DEV : g;
+    out->k_cap = g < 2 ? BRUTE_NODES : k;
+    for (uint32_t main = 0; main < b->n_nodes; main++)
+        if (b->node[main].main_ok)
+            times(b, main, best, out);
+}
