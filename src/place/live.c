@@ -1,0 +1,118 @@
+/* Placing and freeing on a live snapshot; see live.h. */
+#include "place/live.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "place/hold.h"
+#include "place/place_int.h"
+
+struct live_model { /* a demand, prepared */
+    struct deployment_spec spec;
+    struct estimate_model *m;
+};
+
+struct live {
+    struct cluster_snapshot s;
+    struct map *nodes;
+    struct live_model **models;
+    uint32_t n_models;
+    uint32_t *at;            /* by id of a claim: its place in s.instances, or UINT32_MAX */
+    uint32_t *id;            /* by place in s.instances: the claim's id */
+    uint32_t n_ids, n_given; /* n_given: instances the snapshot had at the start */
+    size_t cap_at, cap_id;
+    struct live_counts counts;
+};
+
+struct live *live_new(const struct cluster_snapshot *s)
+{
+    struct live *l = mem_calloc(1, sizeof *l);
+    snapshot_copy(&l->s, s);
+    l->nodes = hold_nodes(&l->s);
+    l->n_given = s->n_instances;
+    return l;
+}
+
+void live_free(struct live *l)
+{
+    if (!l)
+        return;
+    for (uint32_t i = 0; i < l->n_models; i++) {
+        estimate_free(l->models[i]->m);
+        free(l->models[i]);
+    }
+    free(l->models);
+    free(l->at);
+    free(l->id);
+    map_free(l->nodes);
+    snapshot_done(&l->s);
+    free(l);
+}
+
+const struct cluster_snapshot *live_snapshot(const struct live *l)
+{
+    return &l->s;
+}
+
+struct live_counts live_counts(const struct live *l)
+{
+    return l->counts;
+}
+
+int live_demand(struct live *l, const struct place_demand *d, uint32_t *id, struct err *err)
+{
+    if (l->n_models == LIVE_MAX_DEMANDS)
+        return err_set(err, ERR_LIMIT, "%d different demands are kept at most", LIVE_MAX_DEMANDS);
+    struct estimate_model *m = estimate_new(d->facts, &d->opts, err);
+    if (!m)
+        return -1;
+    l->models = mem_realloc(l->models, l->n_models + 1, sizeof(struct live_model *));
+    struct live_model *x = l->models[l->n_models] = mem_calloc(1, sizeof *x);
+    x->spec = *d->spec;
+    x->m = m;
+    *id = l->n_models++;
+    return 0;
+}
+
+struct place_plan *live_place(struct live *l, uint32_t demand, struct err *err)
+{
+    struct place_budget budget = {.no_changes = true};
+    const struct live_model *x = l->models[demand];
+    l->counts.full++;
+    return place_model(&l->s, &x->spec, x->m, &budget, err);
+}
+
+int live_claim(struct live *l, const struct assignment *a, const char *deployment, uint32_t replica,
+               uint32_t *id, struct err *err)
+{
+    struct cluster_instance i = {.index = replica};
+    if (l->s.n_instances >= LIVE_MAX_INSTANCES)
+        return err_set(err, ERR_LIMIT, "%d instances are kept at most", LIVE_MAX_INSTANCES);
+    if (hold_of(&l->s, l->nodes, a, &i, err))
+        return -1;
+    if (hold_take(&l->s, &i, err)) {
+        hold_done(&i);
+        return -1;
+    }
+    STR_COPY(i.deployment, deployment);
+    uint32_t place = l->s.n_instances;
+    *snapshot_add_instance(&l->s) = i;
+    mem_grow(&l->at, &l->cap_at, (size_t)l->n_ids + 1, sizeof *l->at);
+    mem_grow(&l->id, &l->cap_id, (size_t)place + 1, sizeof *l->id);
+    l->at[l->n_ids] = place;
+    l->id[place] = l->n_ids;
+    *id = l->n_ids++;
+    return 0;
+}
+
+void live_release(struct live *l, uint32_t id)
+{
+    uint32_t place = l->at[id], last = l->s.n_instances - 1;
+    struct cluster_instance *i = &l->s.instances[place];
+    hold_give(&l->s, i);
+    hold_done(i);
+    *i = l->s.instances[last];
+    l->s.n_instances--;
+    l->id[place] = l->id[last];
+    l->at[l->id[place]] = place;
+    l->at[id] = UINT32_MAX;
+}
