@@ -450,12 +450,12 @@ static void test_validator(void **state)
 static char *data_path(const char *folder, const char *name, const char *ext)
 {
     const char *root = getenv("STOWAGE_SOURCE");
-    return mem_printf("%s/tests/data/%s/%s.%s", root ? root : "..", folder, name, ext);
+    return mem_printf("%s/%s/%s.%s", root ? root : "..", folder, name, ext);
 }
 
 static void read_cluster(const char *name, struct cluster_snapshot *s)
 {
-    mem_auto char *path = data_path("clusters", name, "yaml"), *text = NULL;
+    mem_auto char *path = data_path("examples", name, "yaml"), *text = NULL;
     size_t n;
     struct err err = {0};
     snapshot_init(s);
@@ -482,7 +482,7 @@ static void test_reference(void **state)
         const struct golden *g = &GOLDEN[i];
         struct cluster_snapshot s;
         struct err err = {0};
-        mem_auto char *path = data_path("models", g->model, "ggufh");
+        mem_auto char *path = data_path("tests/data/models", g->model, "ggufh");
         read_cluster(g->cluster, &s);
         struct arch_facts *f = model_facts(path, NULL, &err);
         if (!f)
@@ -524,7 +524,7 @@ struct scenario {
 static void scenario_init(struct scenario *x, const char *model, uint32_t ctx)
 {
     struct err err = {0};
-    mem_auto char *path = data_path("models", model, "ggufh");
+    mem_auto char *path = data_path("tests/data/models", model, "ggufh");
     read_cluster("cluster-small-gpus", &x->s);
     x->f = model_facts(path, NULL, &err);
     if (!x->f)

@@ -17,7 +17,7 @@ MIB = 2**20
 
 def clusters():
     """name -> (ram, cards) of the cluster file; the rows have one form, so no YAML reader is needed."""
-    with open(os.path.join(ROOT, "tests/data/clusters/cluster-mixed.yaml"), encoding="utf-8") as f:
+    with open(os.path.join(ROOT, "examples/cluster-mixed.yaml"), encoding="utf-8") as f:
         rows = re.findall(r"- \{name: (\S+), +ram: (\S+), +gpus: \[(.+)\]\}", f.read())
     return {name: (ram, cards) for name, ram, cards in rows}
 
