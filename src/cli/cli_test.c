@@ -314,7 +314,8 @@ static void handler(void *ctx, struct http_req *r)
     else if (strcmp(p->last, "POST /api/v1/plan") == 0)
         reply(r, 200,
               p->refuse ? "{\"schema\":\"stowage.plan/1\",\"feasible\":false,\"summary\":"
-                          "\"no placement: 80 layers needed, 61 fit\"}"
+                          "{\"code\":\"NO_FIT\",\"params\":{\"layers\":80,\"layers_fit\":61,"
+                          "\"layer_bytes\":1108344832,\"n_gpus\":4}}}"
                         : "{\"feasible\":true}");
     else if (strcmp(p->last, "POST /api/v1/deployments") == 0)
         reply(r, 201, "{\"name\":\"tiny\",\"spec\":{\"ctx\":512,\"replicas\":1}}");
@@ -411,7 +412,7 @@ static void test_deploy(void **state)
     run(r, "deploy", "models/Big_Model-Q4-00001-of-00003.gguf", NULL);
     assert_int_equal(r->status, 3);
     assert_string_equal(p->last, "POST /api/v1/plan"); /* nothing was deployed */
-    has(r, r->err, "no placement: 80 layers needed, 61 fit");
+    has(r, r->err, "no placement: 80 layers of 1.0 GiB needed, 61 fit on 4 GPUs");
     assert_string_equal(r->out, "");
     json_auto_t *asked = json_parse(p->body, strlen(p->body), NULL);
     const json_t *spec = json_object_get(asked, "spec");

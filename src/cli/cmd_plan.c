@@ -7,7 +7,6 @@
 
 #include "arch/arch.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "client/client.h"
 #include "cluster/deployment.h"
 #include "model/model.h"
@@ -42,21 +41,18 @@ static int read_cluster(const char *path, struct cluster_snapshot *s, struct err
 }
 
 /* What was taken for granted, for the last line. */
-static void add_assumed(json_t *plan, const struct cluster_snapshot *s, const struct plan_args *a,
+static void add_assumed(json_t *plan, const struct cluster_snapshot *s,
                         const struct deployment_spec *spec, const struct arch_facts *f)
 {
-    json_t *list = json_put_array(plan, "assumed");
-    char runtime[24], margin[24];
-    num_fmt_gib(runtime, sizeof runtime, s->runtime_bytes);
-    num_fmt_gib(margin, sizeof margin, s->margin_bytes);
-    mem_auto char *ctx = mem_printf("context %u per slot%s, %u slot%s, KV %s", spec->ctx,
-                                    a->spec.ctx ? "" : " (default)", spec->n_slots,
-                                    spec->n_slots == 1 ? "" : "s", spec->kv);
-    mem_auto char *kept = mem_printf("runtime %s per GPU, margin %s per device", runtime, margin);
-    json_array_append_new(list, json_string(ctx));
-    json_array_append_new(list, json_string(kept));
+    struct notes l = {0};
+    struct note *n = note_num(notes_add(&l, NOTE_ASSUMED_CTX), WORD_CTX, spec->ctx);
+    note_str(note_num(n, WORD_SLOTS, spec->n_slots), WORD_KV, spec->kv);
+    n = note_num(notes_add(&l, NOTE_ASSUMED_RESERVE), WORD_RUNTIME, s->runtime_bytes);
+    note_num(n, WORD_MARGIN, s->margin_bytes);
     if (f->warning[0])
-        json_array_append_new(list, json_string(f->warning));
+        note_str(notes_add(&l, NOTE_ASSUMED_MODEL), WORD_TEXT, f->warning);
+    notes_put(plan, "assumed", &l);
+    notes_done(&l);
 }
 
 static json_t *plan_here(const struct plan_args *a, const char *model, json_t *doc, struct err *err)
@@ -76,7 +72,7 @@ static json_t *plan_here(const struct plan_args *a, const char *model, json_t *d
             place_demand_init(&d, f, spec, err) ? NULL : place_plan(&s, &d, &budget, err);
         if (p) {
             out = place_to_json(p);
-            add_assumed(out, &s, a, spec, f);
+            add_assumed(out, &s, spec, f);
             place_free(p);
         }
     }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { WIDTH = 80, BAR = 20, MAX_LISTED = 24, MAX_BARS = 24 };
+enum { WIDTH = 80, BAR = 20, MAX_LISTED = 24, MAX_BARS = 24, SENTENCE = 64 << 10 };
 
 static const struct table_column COLUMNS[] = {
     {"NODE", false, 0},   {"GPU", false, 0}, {"FREE", true, 0},    {"USE", true, 0},
@@ -195,7 +195,32 @@ static void wrap(struct buf *out, const char *text, size_t indent, size_t at)
     buf_addc(out, '\n');
 }
 
-static void add_lines(struct buf *out, const char *title, const json_t *list)
+/* The sentence of a note; the caller frees it. */
+static char *sentence(const json_t *note, enum words_lang lang)
+{
+    struct buf out;
+    buf_init(&out, SENTENCE);
+    words_render(note, lang, &out);
+    return out.p ? buf_take(&out) : mem_strdup("");
+}
+
+/* All sentences of a list, one after the other. */
+static char *sentences(const json_t *list, enum words_lang lang)
+{
+    const json_t *v;
+    size_t i;
+    struct buf out;
+    buf_init(&out, SENTENCE);
+    json_array_foreach(list, i, v)
+    {
+        if (i)
+            buf_adds(&out, "; ");
+        words_render(v, lang, &out);
+    }
+    return out.p ? buf_take(&out) : mem_strdup("");
+}
+
+static void add_lines(struct buf *out, const char *title, const json_t *list, enum words_lang lang)
 {
     const json_t *v;
     size_t i;
@@ -204,12 +229,13 @@ static void add_lines(struct buf *out, const char *title, const json_t *list)
     buf_addf(out, "%s\n", title);
     json_array_foreach(list, i, v)
     {
+        mem_auto char *text = sentence(v, lang);
         buf_adds(out, "  ");
-        wrap(out, json_string_value(v) ? json_string_value(v) : "", 2, 2);
+        wrap(out, text, 2, 2);
     }
 }
 
-static void add_rejected(struct buf *out, const json_t *list, bool refusal)
+static void add_findings(struct buf *out, const json_t *list, bool refusal, enum words_lang lang)
 {
     const json_t *r;
     size_t i, indent = refusal ? 35 : 38;
@@ -220,24 +246,26 @@ static void add_rejected(struct buf *out, const json_t *list, bool refusal)
     json_array_foreach(list, i, r)
     {
         if (refusal && i == MAX_LISTED) {
-            buf_addf(out, "  and %zu more (--json)\n", json_array_size(list) - i);
+            buf_addf(out, "  and %zu more (--json has all)\n", json_array_size(list) - i);
             break;
         }
+        mem_auto char *what = sentence(json_object_get(r, "what"), lang);
+        mem_auto char *says = sentences(json_object_get(r, "says"), lang);
         const json_t *tok = json_object_get(r, "tok_s");
         mem_auto char *fast = tok && !refusal ? mem_printf("%5.1f   ", json_number_value(tok))
                                               : mem_strdup(refusal ? "" : "    -   ");
-        size_t name = refusal ? 32 : 27, at = strlen(text_of(r, "what"));
-        buf_addf(out, "  %-*s %s", (int)name, text_of(r, "what"), fast);
+        size_t name = refusal ? 32 : 27, at = strlen(what);
+        buf_addf(out, "  %-*s %s", (int)name, what, fast);
         at = 3 + (at > name ? at : name) + strlen(fast);
         if (at > indent) {
             buf_addf(out, "\n%*s", (int)indent, "");
             at = indent;
         }
-        wrap(out, text_of(r, "text"), indent, at);
+        wrap(out, says, indent, at);
     }
 }
 
-static void add_changes(struct buf *out, const json_t *list, bool refusal)
+static void add_changes(struct buf *out, const json_t *list, bool refusal, enum words_lang lang)
 {
     const json_t *c;
     size_t i;
@@ -247,9 +275,11 @@ static void add_changes(struct buf *out, const json_t *list, bool refusal)
                           : "ONE CHANGE AWAY (each planned again)\n");
     json_array_foreach(list, i, c)
     {
-        buf_addf(out, "  %-32s ", text_of(c, "set"));
-        size_t at = strlen(text_of(c, "set"));
-        wrap(out, text_of(c, "gives"), 35, 3 + (at > 32 ? at : 32));
+        mem_auto char *what = sentence(json_object_get(c, "what"), lang);
+        mem_auto char *gives = sentence(json_object_get(c, "gives"), lang);
+        buf_addf(out, "  %-32s ", what);
+        size_t at = strlen(what);
+        wrap(out, gives, 35, 3 + (at > 32 ? at : 32));
     }
 }
 
@@ -281,33 +311,32 @@ static void add_head(struct buf *out, const json_t *plan, const struct part *p, 
                  json_is_true(json_object_get(plan, "optimal")) ? "optimal" : "best found");
     else
         buf_adds(out, "\n\n");
-    if (!json_is_true(json_object_get(plan, "optimal")))
-        buf_addf(out,
-                 "WARNING: the search ended before it could prove this; at most %.1f %% faster is "
-                 "left.\nPin GPUs or nodes to shrink the search.\n\n",
-                 json_number_value(json_object_get(plan, "gap_percent")));
 }
 
-static void add_assumed(struct buf *out, const json_t *plan)
+static void add_warnings(struct buf *out, const json_t *plan, enum words_lang lang)
+{
+    const json_t *v;
+    size_t i;
+    json_array_foreach(json_object_get(plan, "warnings"), i, v)
+    {
+        mem_auto char *text = sentence(v, lang);
+        buf_adds(out, "WARNING  ");
+        wrap(out, text, 9, 9);
+    }
+}
+
+static void add_assumed(struct buf *out, const json_t *plan, enum words_lang lang)
 {
     const json_t *a = json_object_get(plan, "assumed");
     if (!json_array_size(a))
         return;
-    const json_t *v;
-    size_t i;
+    mem_auto char *text = sentences(a, lang);
     buf_adds(out, "ASSUMED  ");
-    mem_auto char *text = mem_strdup("");
-    json_array_foreach(a, i, v)
-    {
-        const char *s = json_string_value(v) ? json_string_value(v) : "";
-        char *more = i ? mem_printf("%s; %s", text, s) : mem_strdup(s);
-        free(text);
-        text = more;
-    }
     wrap(out, text, 9, 9);
 }
 
-static void add_plan(struct buf *out, const json_t *plan, const struct glyphs *g)
+static void add_plan(struct buf *out, const json_t *plan, const struct glyphs *g,
+                     enum words_lang lang)
 {
     const json_t *parts = json_object_get(plan, "parts");
     size_t n = json_array_size(parts);
@@ -324,23 +353,26 @@ static void add_plan(struct buf *out, const json_t *plan, const struct glyphs *g
     if (n)
         add_bars(out, p, n, text_of(plan, "main_node"), g);
     buf_addc(out, '\n');
-    add_lines(out, "WHY THIS ONE", json_object_get(plan, "why"));
-    add_lines(out, "PROOF", json_object_get(plan, "proof"));
-    add_rejected(out, json_object_get(plan, "rejected"), false);
-    add_changes(out, json_object_get(plan, "changes"), false);
-    add_assumed(out, plan);
+    add_warnings(out, plan, lang);
+    add_lines(out, "WHY THIS ONE", json_object_get(plan, "why"), lang);
+    add_lines(out, "PROOF", json_object_get(plan, "proof"), lang);
+    add_findings(out, json_object_get(plan, "rejected"), false, lang);
+    add_changes(out, json_object_get(plan, "changes"), false, lang);
+    add_assumed(out, plan, lang);
 }
 
 void plan_text(const json_t *plan, const struct plan_text_opts *opts, struct buf *out)
 {
     const struct glyphs *g = opts && opts->ascii ? &ASCII : &UTF8;
+    enum words_lang lang = opts ? opts->lang : WORDS_EN;
     if (json_is_true(json_object_get(plan, "feasible"))) {
-        add_plan(out, plan, g);
+        add_plan(out, plan, g, lang);
         return;
     }
-    const char *summary = text_of(plan, "summary");
-    wrap(out, summary[0] ? summary : "no placement", 2, 9);
-    add_rejected(out, json_object_get(plan, "rejected"), true);
-    add_changes(out, json_object_get(plan, "changes"), true);
-    add_assumed(out, plan);
+    mem_auto char *summary = sentence(json_object_get(plan, "summary"), lang);
+    wrap(out, summary, 2, 9);
+    add_warnings(out, plan, lang);
+    add_findings(out, json_object_get(plan, "refused"), true, lang);
+    add_changes(out, json_object_get(plan, "changes"), true, lang);
+    add_assumed(out, plan, lang);
 }

@@ -5,11 +5,13 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "place/words.h"
 
 #include <stdbool.h>
 
 struct plan_text_opts {
     bool ascii; /* no box drawing or block characters */
+    enum words_lang lang;
 };
 /* Appends the text of `plan` to *out; a refusal is printed with its reasons. 80 columns. A field
  * that is absent is left out, so documents of older versions print too. */

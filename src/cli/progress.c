@@ -133,9 +133,11 @@ static void show(struct watch *w, const json_t *d)
 
 int progress_refused(const struct cli *c, const char *name, const json_t *plan, const char *hint)
 {
-    const char *summary = cli_str(plan, "summary");
     struct err err = {0};
-    err_fill(&err, ERR_NO_PLACEMENT, "%s", summary[0] ? summary : "no placement");
+    buf_auto struct buf summary;
+    buf_init(&summary, sizeof err.msg);
+    words_render(json_object_get(plan, "summary"), WORDS_EN, &summary);
+    err_fill(&err, ERR_NO_PLACEMENT, "%s", summary.n ? summary.p : "no placement");
     if (c->json) {
         json_t *doc = json_object(), *e = json_put_object(doc, "error");
         json_put_str(e, "code", err_info(ERR_NO_PLACEMENT)->name);

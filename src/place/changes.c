@@ -52,23 +52,41 @@ static bool try_plan(const struct search *x, const struct cluster_snapshot *s,
     return t->fits;
 }
 
-static struct place_change *add(const struct search *x, const struct trial *t)
+static enum note_code gives_code(const struct trial *t)
+{
+    static const enum note_code CODES[] = {
+        [TIER_ONE_GPU] = NOTE_GIVES_ONE_GPU, [TIER_ONE_NODE] = NOTE_GIVES_ONE_NODE,
+        [TIER_NODES] = NOTE_GIVES_NODES,     [TIER_RAM] = NOTE_GIVES_RAM,
+        [TIER_CPU] = NOTE_GIVES_CPU,         [TIER_NONE] = NOTE_NOT_ENOUGH,
+    };
+    return CODES[t->fits ? t->tier : TIER_NONE];
+}
+
+/* Sets those of the trial's figures that the code has. */
+static void set_gives(struct note *n, const struct trial *t)
+{
+    note_set(n, gives_code(t));
+    uint64_t has = word_at(n->code)->params;
+    if (has >> WORD_N_GPUS & 1)
+        note_num(n, WORD_N_GPUS, t->n_gpus);
+    if (has >> WORD_N_NODES & 1)
+        note_num(n, WORD_N_NODES, t->n_nodes);
+    if (has >> WORD_TOK_S & 1)
+        note_real(n, WORD_TOK_S, t->tok_s);
+}
+
+/* The new change's note, without parameters yet. */
+static struct note *add(const struct search *x, const struct trial *t, enum note_code what)
 {
     struct place_plan *p = x->p;
     p->changes = mem_realloc(p->changes, p->n_changes + 1, sizeof *p->changes);
     struct place_change *c = &p->changes[p->n_changes++];
-    *c = (struct place_change){
-        .tier = t->fits ? t->tier : TIER_NONE, .tok_s = t->tok_s, .fits = t->fits};
-    if (!t->fits)
-        STR_COPY(c->gives, "not enough alone");
-    else if (t->tier == TIER_CPU)
-        str_copyf(c->gives, sizeof c->gives, "CPU only, %u node%s, %.1f tok/s", t->n_nodes,
-                  t->n_nodes == 1 ? "" : "s", t->tok_s);
-    else
-        str_copyf(c->gives, sizeof c->gives, "%s, %u GPU%s on %u node%s, %.1f tok/s",
-                  place_tier_name(t->tier), t->n_gpus, t->n_gpus == 1 ? "" : "s", t->n_nodes,
-                  t->n_nodes == 1 ? "" : "s", t->tok_s);
-    return c;
+    *c = (struct place_change){.what = {.code = what},
+                               .tier = t->fits ? t->tier : TIER_NONE,
+                               .tok_s = t->tok_s,
+                               .fits = t->fits};
+    set_gives(&c->gives, t);
+    return &c->what;
 }
 
 /* The largest context, in whole steps per slot, that does. */
@@ -89,7 +107,7 @@ static void change_ctx(const struct search *x)
         }
     }
     if (lo)
-        str_copyf(add(x, &best)->set, sizeof x->p->changes->set, "--ctx %u", lo * CTX_STEP);
+        note_num(add(x, &best, NOTE_SET_CTX), WORD_CTX, lo * CTX_STEP);
 }
 
 static void change_kv(const struct search *x)
@@ -103,8 +121,7 @@ static void change_kv(const struct search *x)
         o.kv_k = o.kv_v = TYPES[i];
         bool fits = try_plan(x, x->s, x->d->spec, &o, &t);
         if (fits || (i + 1 == ARRAY_LEN(TYPES) && !x->p->feasible))
-            str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "--kv %s",
-                      kv_type_name(TYPES[i]));
+            note_str(add(x, &t, NOTE_SET_KV), WORD_KV, kv_type_name(TYPES[i]));
         if (fits)
             return;
     }
@@ -184,8 +201,8 @@ static void change_add(const struct search *x)
             lo = mid;
         }
     }
-    str_copyf(add(x, &best)->set, sizeof x->p->changes->set, "add %u GPU%s of 24 GiB to %.24s", hi,
-              hi == 1 ? "" : "s", x->s->nodes[node].name);
+    struct note *n = note_num(add(x, &best, NOTE_ADD_GPUS), WORD_N_GPUS, hi);
+    note_str(note_num(n, WORD_SIZE, ADDED_BYTES), WORD_NODE, x->s->nodes[node].name);
 }
 
 static void change_undrain(const struct search *x)
@@ -200,8 +217,7 @@ static void change_undrain(const struct search *x)
         s.nodes[i].state = NODE_READY;
         bool fits = try_plan(x, &s, x->d->spec, &x->d->opts, &t);
         if (fits || !x->p->feasible)
-            str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "undrain %.50s",
-                      x->s->nodes[i].name);
+            note_str(add(x, &t, NOTE_UNDRAIN), WORD_NODE, x->s->nodes[i].name);
         free(s.nodes);
     }
 }
@@ -215,8 +231,7 @@ static void change_engine(const struct search *x)
     struct trial t;
     s.engine_devices = 0;
     if (try_plan(x, &s, x->d->spec, &x->d->opts, &t) && t.n_gpus > x->s->engine_devices)
-        str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "an engine built for %u devices",
-                  t.n_gpus);
+        note_num(add(x, &t, NOTE_ENGINE_SPAN), WORD_N_GPUS, t.n_gpus);
 }
 
 /* Without the constraints of the spec, when there are any. */
@@ -231,7 +246,7 @@ static void change_free(const struct search *x)
     spec->want = (struct constraints){0};
     struct trial t;
     if (try_plan(x, x->s, spec, &x->d->opts, &t))
-        str_copyf(add(x, &t)->set, sizeof x->p->changes->set, "without the limits asked for");
+        add(x, &t, NOTE_NO_LIMITS);
 }
 
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,

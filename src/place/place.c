@@ -19,8 +19,18 @@ void place_free(struct place_plan *p)
     if (!p)
         return;
     assignment_done(&p->a);
-    free(p->rejected);
+    notes_done(&p->proof);
+    notes_done(&p->why);
+    notes_done(&p->notes);
+    notes_done(&p->warnings);
+    findings_done(&p->rejected);
+    findings_done(&p->refused);
+    for (uint32_t i = 0; i < p->n_changes; i++) {
+        note_done(&p->changes[i].what);
+        note_done(&p->changes[i].gives);
+    }
     free(p->changes);
+    note_done(&p->summary);
     free(p);
 }
 
@@ -251,6 +261,8 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
     p->tier = a.tier;
     if (!a.proved && a.feasible && a.ns > 0 && a.bound_ns < a.ns)
         p->gap_percent = 100.0 * (double)(a.ns - a.bound_ns) / (double)a.ns;
+    if (!a.proved && a.feasible)
+        note_real(notes_add(&p->warnings, NOTE_WARN_BUDGET), WORD_GAP, p->gap_percent);
     fill_seen(c, p);
     if (a.feasible)
         rc = fill(c, &a, &p->a, err);

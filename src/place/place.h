@@ -9,6 +9,7 @@
 
 #include "cluster/deployment.h"
 #include "estimate/estimate.h"
+#include "place/words.h"
 
 enum place_tier { TIER_ONE_GPU, TIER_ONE_NODE, TIER_NODES, TIER_RAM, TIER_CPU, TIER_NONE };
 const char *place_tier_name(
@@ -26,30 +27,24 @@ void place_default_ctx(struct deployment_spec *spec, const struct arch_facts *fa
 int place_demand_init(struct place_demand *d, const struct arch_facts *facts,
                       const struct deployment_spec *spec, struct err *err);
 
-/* Codes of reasons, with parameters; text is made from them by place_reason_text. */
-enum place_code {
-    PLACE_MEMORY,   /* does not hold: needs `need`, has `have` bytes */
-    PLACE_LAYERS,   /* holds `have` of `need` layers */
-    PLACE_EXCLUDED, /* left out by a constraint: text */
-    PLACE_DRAINED,
-    PLACE_LOST,
-    PLACE_SLOWER,     /* fits, predicted tok_s against the chosen one's */
-    PLACE_MORE_NODES, /* fits, uses more nodes or GPUs than needed */
-    PLACE_CODE_COUNT,
+/* What was looked at, and what is to be said of it. */
+struct place_finding {
+    struct note what;  /* ALT_...: an alternative; AT_...: a GPU, a node, RAM */
+    struct notes says; /* all reasons */
+    double tok_s;      /* of an alternative that runs; else 0 */
 };
-struct place_reason {
-    enum place_code code;
-    char what[128];   /* "hill 0+1 only", "equal split over 3 GPUs", "dale:0 RTX 4070" */
-    char detail[160]; /* "" or the constraint's text */
-    uint64_t need, have;
-    double tok_s; /* 0 when it does not run */
+struct place_findings {
+    struct place_finding *items; /* owned */
+    uint32_t n, total;           /* total: before the list was cut at PLACE_MAX_FINDINGS */
 };
-struct place_change { /* a change that was verified by planning again */
-    char set[64];     /* "--ctx 4096", "--kv q8_0", "add 1 GPU of 24 GiB" */
-    char gives[128];  /* "one node, 2 GPUs, 15.0 tok/s" */
-    enum place_tier tier;
-    double tok_s;
+enum { PLACE_MAX_FINDINGS = 4096 };
+
+struct place_change { /* verified by planning again */
+    struct note what; /* SET_..., ADD_..., ... */
+    struct note gives;
     bool fits;
+    enum place_tier tier; /* TIER_NONE when it does not fit */
+    double tok_s;
 };
 
 /* One term of the policy, and what of it the plan has. Units: policy_term_unit. */
@@ -60,28 +55,26 @@ struct place_term {
     bool proved;  /* bound and amount are the same; what follows an unproved term is none */
 };
 
-enum { PLACE_MAX_TERMS = TERM_COUNT + 2, PLACE_MAX_NOTES = 4 };
+enum { PLACE_MAX_TERMS = TERM_COUNT + 2 };
 
 struct place_plan {
     bool feasible, optimal;
     double gap_percent; /* when not optimal: of the first term that is not proved, or of the sum */
     struct place_term terms[PLACE_MAX_TERMS]; /* in the order of the policy */
     uint32_t n_terms;
-    bool weighted;                   /* the policy is a sum: */
-    double sum, bound_sum;           /* of weights times amounts, and what no plan can be below */
-    char note[PLACE_MAX_NOTES][160]; /* what was decided on the way; "" ends */
+    bool weighted;         /* the policy is a sum: */
+    double sum, bound_sum; /* of weights times amounts, and what no plan can be below */
     enum place_tier tier;
-    struct assignment a; /* filled when feasible */
-    char proof[4][160];  /* binding facts that prove it; "" ends */
-    char why[4][160];    /* WHY THIS ONE */
-    struct place_reason
-        *rejected; /* alternatives a person would think of, or per-GPU reasons of a refusal */
-    uint32_t n_rejected;
-    struct place_change *changes;
+    struct assignment a;            /* filled when feasible */
+    struct notes proof, why;        /* binding facts that prove it; WHY THIS ONE */
+    struct notes notes;             /* what was decided on the way */
+    struct notes warnings;          /* the search ended early, a list was cut */
+    struct place_findings rejected; /* alternatives a person would think of */
+    struct place_findings refused;  /* a refusal: every reason by GPU, node and RAM */
+    struct place_change *changes;   /* ONE CHANGE AWAY, smallest first; owned */
     uint32_t n_changes;
-    char summary[240]; /* a refusal in one line: "no placement: 80 layers of 1057 MiB needed, 61
-                          fit" */
-    uint64_t steps;    /* of the budget used */
+    struct note summary;     /* of a refusal: NO_FIT... */
+    uint64_t steps;          /* of the budget used */
     uint32_t n_devices_seen; /* candidates */
     uint64_t free_bytes_seen;
 };
@@ -97,7 +90,6 @@ struct place_plan *place_plan(const struct cluster_snapshot *s, const struct pla
                               const struct place_budget *budget, struct err *err);
 void place_free(struct place_plan *p);
 
-void place_reason_text(const struct place_reason *r, char *dst, size_t cap);
 /* The stable document `stowage.plan/1` (owned by the caller). */
 json_t *place_to_json(const struct place_plan *p);
 

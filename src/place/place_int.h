@@ -18,7 +18,9 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
 void reasons_answer(const struct scene *c, const struct answer *a, bool brief,
                     struct place_plan *p);
 void reasons_refusal(const struct scene *c, struct place_plan *p);
-struct place_reason *reasons_add(struct place_plan *p, enum place_code code);
+/* A finding at the end; NULL beyond PLACE_MAX_FINDINGS, which is counted. */
+struct place_finding *findings_add(struct place_findings *l, enum note_code what);
+void findings_done(struct place_findings *l);
 
 /* changes.c: ONE CHANGE AWAY, each planned again. */
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,

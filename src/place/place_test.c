@@ -547,11 +547,19 @@ static void put_name(struct name_list *l, const char *name)
     l->n++;
 }
 
-static const struct place_reason *reason_of(const struct place_plan *p, enum place_code code)
+static const struct note *refused(const struct place_plan *p, enum note_code code)
 {
-    for (uint32_t i = 0; i < p->n_rejected; i++)
-        if (p->rejected[i].code == code)
-            return &p->rejected[i];
+    for (uint32_t i = 0; i < p->refused.n; i++)
+        if (notes_find(&p->refused.items[i].says, code))
+            return notes_find(&p->refused.items[i].says, code);
+    return NULL;
+}
+
+static const struct place_change *change(const struct place_plan *p, enum note_code what)
+{
+    for (uint32_t i = 0; i < p->n_changes; i++)
+        if (p->changes[i].what.code == what)
+            return &p->changes[i];
     return NULL;
 }
 
@@ -572,19 +580,16 @@ static void test_refusal(void **state)
     assert_false(p->feasible);
     assert_true(p->optimal); /* that nothing fits is proved */
     assert_int_equal(p->tier, TIER_NONE);
-    assert_true(strstr(p->summary, "80 layers") != NULL);
-    const struct place_reason *r = reason_of(p, PLACE_LAYERS);
+    assert_int_equal(note_num_of(&p->summary, WORD_LAYERS), 80);
+    const struct note *r = refused(p, NOTE_GPU_HOLDS);
     assert_non_null(r);
-    assert_int_equal(r->need, 80);
-    assert_true(r->have > 10 && r->have < 30);
-    r = reason_of(p, PLACE_DRAINED);
+    assert_int_equal(note_num_of(r, WORD_LAYERS), 80);
+    assert_in_range(note_num_of(r, WORD_LAYERS_FIT), 11, 29);
+    r = refused(p, NOTE_DRAINED);
     assert_non_null(r);
-    assert_string_equal(r->detail, "new fans");
-    assert_non_null(reason_of(p, PLACE_EXCLUDED));
-    bool limits = false;
-    for (uint32_t i = 0; i < p->n_changes; i++)
-        limits = limits || strstr(p->changes[i].set, "limits") != NULL;
-    assert_true(limits);
+    assert_string_equal(note_str_of(r, WORD_REASON), "new fans");
+    assert_non_null(refused(p, NOTE_RAM_FORBIDDEN));
+    assert_non_null(change(p, NOTE_NO_LIMITS));
     place_free(p);
     scenario_done(&x);
 }
@@ -605,13 +610,12 @@ static void test_changes(void **state)
     x.spec->want.max_gpus = 3;
     p = place_plan(&x.s, &x.d, NULL, &err);
     assert_false(p->feasible);
-    unsigned ctx = 0;
-    bool kv = false;
-    for (uint32_t i = 0; i < p->n_changes; i++) {
-        sscanf(p->changes[i].set, "--ctx %u", &ctx);
-        kv = kv || (strcmp(p->changes[i].set, "--kv q8_0") == 0 && p->changes[i].fits);
-    }
-    assert_true(ctx > 4096 && ctx < 131072 && kv);
+    const struct place_change *kv = change(p, NOTE_SET_KV);
+    assert_true(kv && kv->fits);
+    assert_string_equal(note_str_of(&kv->what, WORD_KV), "q8_0");
+    assert_non_null(change(p, NOTE_SET_CTX));
+    uint32_t ctx = (uint32_t)note_num_of(&change(p, NOTE_SET_CTX)->what, WORD_CTX);
+    assert_in_range(ctx, 4097, 131071);
     struct place_budget b = {.no_changes = true};
     x.d.opts.ctx = ctx;
     q = place_plan(&x.s, &x.d, &b, &err);
@@ -636,10 +640,10 @@ static void test_engine_span(void **state)
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
     assert_non_null(p);
     assert_false(p->feasible);
-    assert_non_null(strstr(p->summary, "the engine spans"));
-    unsigned span = 0;
-    for (uint32_t i = 0; i < p->n_changes; i++)
-        sscanf(p->changes[i].set, "an engine built for %u devices", &span);
+    assert_int_equal(p->summary.code, NOTE_NO_FIT_WHOLE_SPAN);
+    assert_int_equal(note_num_of(&p->summary, WORD_SPAN), CLUSTER_ENGINE_DEVICES);
+    assert_non_null(change(p, NOTE_ENGINE_SPAN));
+    uint32_t span = (uint32_t)note_num_of(&change(p, NOTE_ENGINE_SPAN)->what, WORD_N_GPUS);
     assert_true(span > CLUSTER_ENGINE_DEVICES);
     place_free(p);
     x.s.engine_devices = span;

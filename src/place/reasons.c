@@ -6,32 +6,36 @@
 #include "base/num.h"
 #include "base/str.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { GIB_TEXT = 32, LABEL = 160, RAM_STEPS = 4 << 20 };
+enum { LABEL = 160, RAM_STEPS = 4 << 20 };
 
-struct place_reason *reasons_add(struct place_plan *p, enum place_code code)
+struct place_finding *findings_add(struct place_findings *l, enum note_code what)
 {
-    p->rejected = mem_realloc(p->rejected, p->n_rejected + 1, sizeof *p->rejected);
-    struct place_reason *r = &p->rejected[p->n_rejected++];
-    *r = (struct place_reason){.code = code};
-    return r;
+    assert(l->n < PLACE_MAX_FINDINGS);
+    l->items = mem_realloc(l->items, l->n + 1, sizeof *l->items);
+    struct place_finding *f = &l->items[l->n++];
+    *f = (struct place_finding){.what = {.code = what}};
+    l->total++;
+    return f;
 }
 
-/* The next free line of proof or why. */
-static char *line(char (*lines)[160], uint32_t n)
+void findings_done(struct place_findings *l)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (!lines[i][0])
-            return lines[i];
-    return NULL;
+    for (uint32_t i = 0; i < l->n; i++) {
+        note_done(&l->items[i].what);
+        notes_done(&l->items[i].says);
+    }
+    free(l->items);
+    *l = (struct place_findings){0};
 }
-#define SAY(lines, ...)                                                                            \
-    do {                                                                                           \
-        char *line_ = line((lines), ARRAY_LEN(lines));                                             \
-        if (line_)                                                                                 \
-            str_copyf(line_, sizeof *(lines), __VA_ARGS__);                                        \
-    } while (0)
+
+/* A reason of a finding. */
+static struct note *says(struct place_finding *f, enum note_code code)
+{
+    return notes_add(&f->says, code);
+}
 
 static uint64_t model_bytes(const struct scene *c)
 {
@@ -100,32 +104,41 @@ static uint64_t top_sum(uint32_t *list, uint32_t len, uint32_t n)
 
 /* ---- proof ---- */
 
+static void prove_nodes(const struct answer *a, uint64_t most, uint32_t want, struct notes *out)
+{
+    struct note *n;
+    if (a->bound_nodes < a->n_nodes) {
+        note_num(notes_add(out, NOTE_OPEN_NODES), WORD_N_NODES, a->bound_nodes);
+    } else if (most < want) {
+        n = note_num(notes_add(out, NOTE_PROOF_NODES_LAYERS), WORD_N_NODES, a->n_nodes - 1);
+        note_num(note_num(n, WORD_LAYERS_FIT, most), WORD_LAYERS, want);
+    } else {
+        n = note_num(notes_add(out, NOTE_PROOF_NODES_SEARCHED), WORD_N_NODES, a->n_nodes - 1);
+        note_num(n, WORD_LAYERS, want);
+    }
+}
+
+static void prove_gpus(const struct answer *a, uint64_t most, uint32_t want, struct notes *out)
+{
+    struct note *n;
+    if (a->bound_gpus < a->n_gpus) {
+        note_num(notes_add(out, NOTE_OPEN_GPUS), WORD_N_GPUS, a->bound_gpus);
+    } else if (a->n_gpus > 2 && most < want) {
+        n = note_num(notes_add(out, NOTE_PROOF_GPUS_LAYERS), WORD_N_GPUS, a->n_gpus - 1);
+        note_num(note_num(n, WORD_LAYERS_FIT, most), WORD_LAYERS, want);
+    } else if (a->n_gpus > 2) {
+        n = note_num(notes_add(out, NOTE_PROOF_GPUS_SEARCHED), WORD_N_GPUS, a->n_gpus - 1);
+        note_num(note_num(n, WORD_N_NODES, a->n_nodes), WORD_LAYERS, want);
+    }
+}
+
 static void prove_counts(const struct scene *c, const struct answer *a, struct place_plan *p)
 {
     struct capacity k;
     capacity_init(&k, c);
-    uint32_t want = c->m->n_layers;
-    if (a->n_nodes > 1) {
-        uint64_t most = top_sum(k.node, k.p->p.n_nodes, a->n_nodes - 1);
-        if (a->bound_nodes < a->n_nodes)
-            SAY(p->proof, "not excluded within the budget: an answer with %u node%s",
-                a->bound_nodes, a->bound_nodes == 1 ? "" : "s");
-        else if (most < want)
-            SAY(p->proof, "%u node%s: at most %llu of %u layers", a->n_nodes - 1,
-                a->n_nodes > 2 ? "s" : " alone", (unsigned long long)most, want);
-        else
-            SAY(p->proof, "%u node%s: no choice holds all %u layers (searched)", a->n_nodes - 1,
-                a->n_nodes > 2 ? "s" : " alone", want);
-    }
-    uint64_t most = top_sum(k.dev, c->n_dev, a->n_gpus - 1);
-    if (a->bound_gpus < a->n_gpus)
-        SAY(p->proof, "not excluded within the budget: an answer with %u GPUs", a->bound_gpus);
-    else if (a->n_gpus > 2 && most < want)
-        SAY(p->proof, "%u GPUs: at most %llu of %u layers", a->n_gpus - 1, (unsigned long long)most,
-            want);
-    else if (a->n_gpus > 2)
-        SAY(p->proof, "%u GPUs on %u node%s: no choice holds all %u layers (searched)",
-            a->n_gpus - 1, a->n_nodes, a->n_nodes == 1 ? "" : "s", want);
+    if (a->n_nodes > 1)
+        prove_nodes(a, top_sum(k.node, k.p->p.n_nodes, a->n_nodes - 1), c->m->n_layers, &p->proof);
+    prove_gpus(a, top_sum(k.dev, c->n_dev, a->n_gpus - 1), c->m->n_layers, &p->proof);
     capacity_done(&k);
 }
 
@@ -141,39 +154,42 @@ static void prove_no_gpus(const struct scene *c, const struct answer *a, struct 
 {
     uint32_t most = most_devices(c);
     if (!a->proved)
-        SAY(p->proof, "GPUs alone were not excluded within the budget");
+        notes_add(&p->proof, NOTE_OPEN_NO_GPUS);
+    else if (!c->n_usable)
+        notes_add(&p->proof, NOTE_PROOF_NO_GPU_THERE);
     else if (most < c->n_usable && most == c->s->engine_devices)
-        SAY(p->proof,
-            "no choice of %u GPUs, the most the engine spans, holds all layers (searched)", most);
+        note_num(notes_add(&p->proof, NOTE_PROOF_NO_GPUS_SPAN), WORD_SPAN, most);
     else
-        SAY(p->proof, c->n_usable ? "no choice of GPUs holds all layers (searched)"
-                                  : "there is no GPU to use");
+        notes_add(&p->proof, NOTE_PROOF_NO_GPUS);
+}
+
+static void prove_time(const struct answer *a, struct place_plan *p)
+{
+    struct note *n = notes_add(&p->proof, a->proved ? NOTE_PROOF_TIME : NOTE_OPEN_TIME);
+    note_real(n, WORD_MS, (double)a->ns / 1e6);
+    if (!a->proved)
+        note_real(n, WORD_BOUND_MS, (double)a->bound_ns / 1e6);
 }
 
 static void prove(const struct scene *c, const struct answer *a, struct place_plan *p)
 {
-    char need[GIB_TEXT], have[GIB_TEXT], label[LABEL];
+    char label[LABEL];
     const struct scene_device *big = largest(c);
-    num_fmt_gib(need, sizeof need, c->need_single);
     if (a->tier == TIER_ONE_GPU) {
-        SAY(p->proof, "one GPU is the least there is; no GPU that holds it is faster");
+        notes_add(&p->proof, NOTE_PROOF_ONE_GPU);
         return;
     }
     if (big && big->room < c->need_single) {
-        num_fmt_gib(have, sizeof have, big->room);
-        SAY(p->proof, "no single GPU: %s needed, at most %s usable (%s)", need, have,
-            place_device_label(c, big->node, big->index, label, sizeof label));
+        struct note *n = notes_add(&p->proof, NOTE_PROOF_NO_SINGLE_GPU);
+        note_num(note_num(n, WORD_NEED, c->need_single), WORD_FREE, big->room);
+        note_str(n, WORD_GPU, place_device_label(c, big->node, big->index, label, sizeof label));
     }
     bool tiered = strcmp(c->spec->policy.name, "fastest") != 0;
     if ((a->tier == TIER_ONE_NODE || a->tier == TIER_NODES) && tiered && a->n_gpus > 1)
         prove_counts(c, a, p);
     if (a->tier >= TIER_RAM && tiered)
         prove_no_gpus(c, a, p);
-    if (a->proved)
-        SAY(p->proof, "%.2f ms per token: least of all such plans", (double)a->ns / 1e6);
-    else
-        SAY(p->proof, "%.2f ms per token; none of this kind is below %.2f", (double)a->ns / 1e6,
-            (double)a->bound_ns / 1e6);
+    prove_time(a, p);
 }
 
 /* ---- why ---- */
@@ -194,16 +210,12 @@ static void why_nodes(const struct scene *c, const struct answer *a, struct plac
         }
     }
     uint64_t need = model_bytes(c);
-    char text[GIB_TEXT];
     if (best == UINT32_MAX || a->n_gpus < 2)
         return;
-    const char *name = c->s->nodes[best].name;
+    struct note *n = notes_add(&p->why, most < need ? NOTE_WHY_NODE_SHORT : NOTE_WHY_NODE_WHOLE);
+    note_num(note_str(n, WORD_NODE, c->s->nodes[best].name), WORD_N_NODES, a->n_nodes);
     if (most < need)
-        SAY(p->why, "%s alone is %s short, so %u nodes is the minimum.", name,
-            num_fmt_gib(text, sizeof text, need - most), a->n_nodes);
-    else
-        SAY(p->why, "%s has the bytes, but whole layers do not fit its GPUs: %u nodes.", name,
-            a->n_nodes);
+        note_num(n, WORD_SHORT, need - most);
 }
 
 /* A faster used card beside a slower unused one of the same node that would also have done. */
@@ -223,46 +235,58 @@ static void why_speed(const struct scene *c, const struct answer *a, struct plac
             if (used || d->kind != DEVICE_GPU || d->free_bytes < mine->free_bytes ||
                 d->bandwidth_bytes_per_s >= mine->bandwidth_bytes_per_s)
                 continue;
-            SAY(p->why, "%.60s over %.60s: %.0f against %.0f GB/s.", mine->name, d->name,
-                mine->bandwidth_bytes_per_s / 1e9, d->bandwidth_bytes_per_s / 1e9);
+            struct note *said = notes_add(&p->why, NOTE_WHY_FASTER_GPU);
+            note_str(note_str(said, WORD_GPU, mine->name), WORD_OTHER, d->name);
+            note_real(said, WORD_RATE, mine->bandwidth_bytes_per_s);
+            note_real(said, WORD_OTHER_RATE, d->bandwidth_bytes_per_s);
             return;
         }
     }
 }
 
+/* What stays in RAM, and whose. */
+static void why_ram(const struct scene *c, const struct answer *a, struct place_plan *p)
+{
+    const char *main = c->s->nodes[a->main].name;
+    struct note *n;
+    if (a->n_moe) {
+        n = note_str(notes_add(&p->why, NOTE_WHY_EXPERTS_IN_RAM), WORD_NODE, main);
+        note_num(n, WORD_BLOCKS, a->n_moe);
+    }
+    if (a->n_cpu && a->n_parts) {
+        n = notes_add(&p->why, a->n_gpus ? NOTE_WHY_LAYERS_IN_RAM : NOTE_WHY_LAYERS_IN_REMOTE_RAM);
+        note_num(note_str(n, WORD_NODE, main), WORD_LAYERS, c->m->n_layers - a->n_cpu);
+        note_num(n, WORD_CPU_LAYERS, a->n_cpu);
+    }
+    if (a->tier == TIER_CPU && c->n_usable)
+        notes_add(&p->why, NOTE_WHY_CPU_ONLY);
+}
+
 static void why(const struct scene *c, const struct answer *a, struct place_plan *p)
 {
-    char text[GIB_TEXT];
     const char *main = c->s->nodes[a->main].name;
+    struct note *n;
     if (a->tier == TIER_ONE_GPU)
-        SAY(p->why, "the fastest GPU that holds all %u layers; of equal ones the smallest.",
-            c->m->n_layers);
-    if (a->tier == TIER_ONE_NODE)
-        SAY(p->why, "no single GPU holds it; %u GPUs of %s do, and no network is needed.",
-            a->n_gpus, main);
+        note_num(notes_add(&p->why, NOTE_WHY_ONE_GPU), WORD_LAYERS, c->m->n_layers);
+    if (a->tier == TIER_ONE_NODE) {
+        n = note_str(notes_add(&p->why, NOTE_WHY_ONE_NODE), WORD_NODE, main);
+        note_num(n, WORD_N_GPUS, a->n_gpus);
+    }
     if (a->tier == TIER_NODES)
         why_nodes(c, a, p);
-    if (a->n_moe)
-        SAY(p->why, "routed experts of the first %u blocks stay in the RAM of %s.", a->n_moe, main);
-    if (a->n_cpu && a->n_parts)
-        SAY(p->why, "%s %u layers; the first %u run on the CPU of %s.",
-            a->n_gpus ? "GPUs hold" : "the RAM of other nodes holds", c->m->n_layers - a->n_cpu,
-            a->n_cpu, main);
-    if (a->tier == TIER_CPU && c->n_usable)
-        SAY(p->why, "no GPU takes part: none holds even part of it.");
+    why_ram(c, a, p);
     why_speed(c, a, p);
     uint32_t last = a->n_parts ? a->parts[a->n_parts - 1].node : a->main;
-    if (a->n_nodes > 1 && last == a->main)
-        SAY(p->why,
-            "%s last: the output layer stays beside the main process; elsewhere it would "
-            "send %s per token.",
-            main, num_fmt_gib(text, sizeof text, 4 * (uint64_t)c->m->n_vocab));
+    if (a->n_nodes > 1 && last == a->main) {
+        n = note_str(notes_add(&p->why, NOTE_WHY_MAIN_LAST), WORD_NODE, main);
+        note_num(n, WORD_LOGITS, 4 * (uint64_t)c->m->n_vocab);
+    }
 }
 
 /* ---- rejected ---- */
 
 /* Would these counts on the answer's devices fit? The first that does not, or the speed. */
-static void reject_split(const struct scene *c, const struct answer *a, const char *what,
+static void reject_split(const struct scene *c, const struct answer *a, enum note_code what,
                          const uint32_t *counts, struct place_plan *p)
 {
     mem_auto struct estimate_bytes *b = mem_calloc(a->n_parts + 1, sizeof *b);
@@ -274,39 +298,37 @@ static void reject_split(const struct scene *c, const struct answer *a, const ch
     for (uint32_t i = 0; i < a->n_parts; i++) {
         const struct answer_part *x = &a->parts[i];
         uint64_t need = num_add_sat(num_add_sat(b[i].weights, b[i].kv), b[i].compute);
-        uint64_t taken = c->s->margin_bytes + c->s->runtime_bytes;
+        need = num_add_sat(need, c->s->margin_bytes + c->s->runtime_bytes);
         uint64_t have = c->s->nodes[x->node].devices[x->index].free_bytes;
         parts[i] = *x;
         parts[i].n_layers = counts[i];
-        if (num_add_sat(need, taken) <= have)
+        if (need <= have)
             continue;
-        struct place_reason *r = reasons_add(p, PLACE_MEMORY);
-        STR_COPY(r->what, what);
-        str_copyf(r->detail, sizeof r->detail, "%.90s: %u layers",
-                  place_device_label(c, x->node, x->index, label, sizeof label), counts[i]);
-        r->need = num_add_sat(need, taken);
-        r->have = have;
+        struct place_finding *f = findings_add(&p->rejected, what);
+        note_num(&f->what, WORD_N_GPUS, a->n_parts);
+        struct note *n = note_num(says(f, NOTE_GPU_SHORT), WORD_LAYERS, counts[i]);
+        note_str(n, WORD_GPU, place_device_label(c, x->node, x->index, label, sizeof label));
+        note_num(note_num(n, WORD_NEED, need), WORD_FREE, have);
         return;
     }
     double t = place_seconds(c, a->main, parts, a->n_parts, 0, 0);
     if (t > 0 && 1 / t < p->a.tok_s * 0.999) {
-        struct place_reason *r = reasons_add(p, PLACE_SLOWER);
-        STR_COPY(r->what, what);
-        r->tok_s = 1 / t;
+        struct place_finding *f = findings_add(&p->rejected, what);
+        note_num(&f->what, WORD_N_GPUS, a->n_parts);
+        says(f, NOTE_SLOWER);
+        f->tok_s = 1 / t;
     }
 }
 
 static void reject_splits(const struct scene *c, const struct answer *a, struct place_plan *p)
 {
     uint32_t g = a->n_parts, n = c->m->n_layers;
-    char what[128];
     mem_auto uint32_t *counts = mem_calloc(g + 1, sizeof *counts);
     mem_auto double *shares = mem_calloc(g + 1, sizeof *shares);
     mem_auto int *where = mem_calloc((size_t)c->m->n_blocks + 2, sizeof *where);
     for (uint32_t i = 0; i < g; i++)
         counts[i] = n / g + (i < n % g);
-    str_copyf(what, sizeof what, "equal split");
-    reject_split(c, a, what, counts, p);
+    reject_split(c, a, NOTE_ALT_EQUAL_SPLIT, counts, p);
     /* What the engine, and a scheduler that leaves it to the engine, would do. */
     for (uint32_t i = 0; i < g; i++) {
         const struct answer_part *x = &a->parts[i];
@@ -317,8 +339,7 @@ static void reject_splits(const struct scene *c, const struct answer *a, struct 
     for (uint32_t l = 0; l < n; l++)
         if (where[l] >= 0 && (uint32_t)where[l] < g)
             counts[where[l]]++;
-    str_copyf(what, sizeof what, "split by free memory");
-    reject_split(c, a, what, counts, p);
+    reject_split(c, a, NOTE_ALT_FREE_SPLIT, counts, p);
 }
 
 /* Each node of the answer on its own, with all its GPUs. */
@@ -332,11 +353,12 @@ static void reject_one_node(const struct scene *c, const struct answer *a, struc
             best = i;
     if (k.p->p.n_nodes && a->n_gpus > 1) {
         const struct scene_node *n = &c->nodes[k.p->node_of[best]];
-        struct place_reason *r = reasons_add(p, PLACE_LAYERS);
-        str_copyf(r->what, sizeof r->what, "%s only, %u GPU%s",
-                  c->s->nodes[k.p->node_of[best]].name, n->n_dev, n->n_dev == 1 ? "" : "s");
-        r->need = c->m->n_layers;
-        r->have = k.node[best] < r->need ? k.node[best] : r->need - 1;
+        struct place_finding *f = findings_add(&p->rejected, NOTE_ALT_ONE_NODE);
+        note_str(&f->what, WORD_NODE, c->s->nodes[k.p->node_of[best]].name);
+        note_num(&f->what, WORD_N_GPUS, n->n_dev);
+        uint32_t all = c->m->n_layers;
+        struct note *why = note_num(says(f, NOTE_HOLDS_LAYERS), WORD_LAYERS, all);
+        note_num(why, WORD_LAYERS_FIT, k.node[best] < all ? k.node[best] : all - 1);
     }
     capacity_done(&k);
 }
@@ -351,15 +373,15 @@ static void reject_ram(const struct scene *c, const struct answer *a, struct pla
     p->steps += used;
     if (ram.feasible) {
         double t = place_seconds(c, ram.main, ram.parts, ram.n_parts, ram.n_cpu, ram.n_moe);
-        struct place_reason *r = reasons_add(p, PLACE_SLOWER);
-        str_copyf(r->what, sizeof r->what, "%s, %s%u%s in RAM", c->s->nodes[ram.main].name,
-                  ram.n_moe ? "experts of " : "", ram.n_moe ? ram.n_moe : ram.n_cpu,
-                  ram.n_moe        ? ""
-                  : ram.n_cpu == 1 ? " layer"
-                                   : " layers");
-        r->tok_s = t > 0 ? 1 / t : 0;
-        if (r->tok_s > p->a.tok_s)
-            STR_COPY(r->detail, "all on GPUs comes first; --policy fastest takes this");
+        struct place_finding *f = findings_add(&p->rejected, ram.n_moe ? NOTE_ALT_EXPERTS_IN_RAM
+                                                                       : NOTE_ALT_LAYERS_IN_RAM);
+        note_str(&f->what, WORD_NODE, c->s->nodes[ram.main].name);
+        if (ram.n_moe)
+            note_num(&f->what, WORD_BLOCKS, ram.n_moe);
+        else
+            note_num(&f->what, WORD_CPU_LAYERS, ram.n_cpu);
+        f->tok_s = t > 0 ? 1 / t : 0;
+        says(f, f->tok_s > p->a.tok_s ? NOTE_FASTER_IN_RAM : NOTE_SLOWER);
     }
     answer_done(&ram);
 }
@@ -368,9 +390,9 @@ static void reject_more(const struct scene *c, const struct answer *a, struct pl
 {
     if (c->n_usable <= a->n_gpus)
         return;
-    struct place_reason *r = reasons_add(p, PLACE_MORE_NODES);
-    str_copyf(r->what, sizeof r->what, "all %u GPUs", c->n_usable);
-    STR_COPY(r->detail, a->n_gpus == 1 ? "more hops, nothing gained" : "more hops than needed");
+    struct place_finding *f = findings_add(&p->rejected, NOTE_ALT_ALL_GPUS);
+    note_num(&f->what, WORD_N_GPUS, c->n_usable);
+    says(f, NOTE_MORE_THAN_NEEDED);
 }
 
 void reasons_answer(const struct scene *c, const struct answer *a, bool brief, struct place_plan *p)
@@ -391,22 +413,26 @@ void reasons_answer(const struct scene *c, const struct answer *a, bool brief, s
 
 /* ---- refusals ---- */
 
-static const struct {
-    enum place_code code;
-    const char *text;
-} LEFT_OUT[] = {
-    [SCENE_OK] = {PLACE_EXCLUDED, ""},
-    [SCENE_NODE_EXCLUDED] = {PLACE_EXCLUDED, "excluded by name"},
-    [SCENE_NODE_NOT_LISTED] = {PLACE_EXCLUDED, "not among the nodes asked for"},
-    [SCENE_NOT_LISTED] = {PLACE_EXCLUDED, "not among the GPUs asked for"},
-    [SCENE_DRAINED] = {PLACE_DRAINED, ""},
-    [SCENE_LOST] = {PLACE_LOST, "no heartbeat"},
-    [SCENE_TYPE] = {PLACE_EXCLUDED, "not of a type asked for"},
-    [SCENE_LABEL] = {PLACE_EXCLUDED, "lacks a label asked for"},
-    [SCENE_ANTI_AFFINITY] = {PLACE_EXCLUDED, "runs what this must be apart from"},
-    [SCENE_KEPT_NODE] = {PLACE_EXCLUDED, "its node is kept whole, not all of it may be used"},
+static const enum note_code LEFT_OUT[] = {
+    [SCENE_OK] = NOTE_NONE,
+    [SCENE_NODE_EXCLUDED] = NOTE_NODE_EXCLUDED,
+    [SCENE_NODE_NOT_LISTED] = NOTE_NODE_NOT_LISTED,
+    [SCENE_NOT_LISTED] = NOTE_GPU_NOT_LISTED,
+    [SCENE_DRAINED] = NOTE_DRAINED,
+    [SCENE_LOST] = NOTE_LOST,
+    [SCENE_TYPE] = NOTE_TYPE_NOT_LISTED,
+    [SCENE_LABEL] = NOTE_LABEL_MISSING,
+    [SCENE_ANTI_AFFINITY] = NOTE_KEPT_APART,
+    [SCENE_KEPT_NODE] = NOTE_NODE_KEPT_WHOLE,
 };
-_Static_assert(ARRAY_LEN(LEFT_OUT) == SCENE_WHY_COUNT, "a text for every reason");
+_Static_assert(ARRAY_LEN(LEFT_OUT) == SCENE_WHY_COUNT, "a note for every reason");
+
+static void says_left_out(struct place_finding *f, enum scene_why why, const char *reason)
+{
+    struct note *n = says(f, LEFT_OUT[why]);
+    if (why == SCENE_DRAINED)
+        note_str(n, WORD_REASON, reason);
+}
 
 /* Neighbours of one node that hold the same are one line: "hill:0-3 4x RTX 3090". */
 static void refuse_devices(const struct scene *c, const struct capacity *k, struct place_plan *p)
@@ -421,22 +447,26 @@ static void refuse_devices(const struct scene *c, const struct capacity *k, stru
                 strcmp(n->devices[o->index].name, x->name) != 0)
                 break;
         }
-        if (d->why && d->why != SCENE_NOT_LISTED)
+        if (d->why && d->why == c->nodes[d->node].why)
             continue; /* the node's own line says why */
-        struct place_reason *r = reasons_add(p, d->why ? LEFT_OUT[d->why].code : PLACE_LAYERS);
-        char gib[GIB_TEXT];
+        char label[LABEL];
         if (e - i == 1)
-            str_copyf(r->what, sizeof r->what, "%s:%u %s", n->name, x->index, x->name);
+            place_device_label(c, d->node, d->index, label, sizeof label);
         else
-            str_copyf(r->what, sizeof r->what, "%s:%u-%u %ux %s", n->name, x->index,
+            str_copyf(label, sizeof label, "%s:%u-%u %ux %s", n->name, x->index,
                       n->devices[c->dev[e - 1].index].index, e - i, x->name);
-        if (d->why)
-            STR_COPY(r->detail, LEFT_OUT[d->why].text);
-        else
-            str_copyf(r->detail, sizeof r->detail, "%s usable%s",
-                      num_fmt_gib(gib, sizeof gib, d->room), e - i > 1 ? " each" : "");
-        r->have = (uint64_t)k->dev[i];
-        r->need = c->m->n_layers;
+        if (p->refused.n == PLACE_MAX_FINDINGS) {
+            p->refused.total++;
+            continue;
+        }
+        struct place_finding *f = findings_add(&p->refused, NOTE_AT_GPU);
+        note_str(&f->what, WORD_GPU, label);
+        if (d->why) {
+            says_left_out(f, d->why, "");
+            continue;
+        }
+        struct note *holds = note_num(says(f, NOTE_GPU_HOLDS), WORD_FREE, d->room);
+        note_num(note_num(holds, WORD_LAYERS_FIT, k->dev[i]), WORD_LAYERS, c->m->n_layers);
     }
 }
 
@@ -446,20 +476,26 @@ static void refuse_nodes(const struct scene *c, struct place_plan *p)
         enum scene_why w = c->nodes[i].why;
         if (!w)
             continue;
-        struct place_reason *r = reasons_add(p, LEFT_OUT[w].code);
-        STR_COPY(r->what, c->s->nodes[i].name);
-        STR_COPY(r->detail, w == SCENE_DRAINED ? c->s->nodes[i].reason : LEFT_OUT[w].text);
+        if (p->refused.n == PLACE_MAX_FINDINGS) {
+            p->refused.total++;
+            continue;
+        }
+        struct place_finding *f = findings_add(&p->refused, NOTE_AT_NODE);
+        note_str(&f->what, WORD_NODE, c->s->nodes[i].name);
+        says_left_out(f, w, c->s->nodes[i].reason);
     }
 }
 
 /* RAM that would have to hold all of it, and does not. */
 static void refuse_ram(const struct scene *c, struct place_plan *p)
 {
-    uint64_t need = c->ram_cpu[c->m->n_layers];
+    if (p->refused.n == PLACE_MAX_FINDINGS) {
+        p->refused.total++;
+        return;
+    }
     if (c->spec->want.no_ram) {
-        struct place_reason *r = reasons_add(p, PLACE_EXCLUDED);
-        STR_COPY(r->what, "RAM of every node");
-        STR_COPY(r->detail, "layers in RAM are forbidden");
+        struct place_finding *f = findings_add(&p->refused, NOTE_AT_EVERY_RAM);
+        says(f, NOTE_RAM_FORBIDDEN);
         return;
     }
     uint32_t best = UINT32_MAX;
@@ -469,42 +505,50 @@ static void refuse_ram(const struct scene *c, struct place_plan *p)
             best = i;
     if (best == UINT32_MAX)
         return;
-    struct place_reason *r = reasons_add(p, PLACE_MEMORY);
-    str_copyf(r->what, sizeof r->what, "RAM of %s, the largest", c->s->nodes[best].name);
-    STR_COPY(r->detail, "all layers on the CPU");
-    r->need = need;
-    r->have = c->s->nodes[best].ram_free_bytes;
+    struct place_finding *f = findings_add(&p->refused, NOTE_AT_RAM);
+    note_str(&f->what, WORD_NODE, c->s->nodes[best].name);
+    struct note *n = note_num(says(f, NOTE_RAM_SHORT), WORD_NEED, c->ram_cpu[c->m->n_layers]);
+    note_num(n, WORD_FREE, c->s->nodes[best].ram_free_bytes);
+}
+
+static enum note_code summary_code(const struct scene *c, const struct place_plan *p, uint64_t fit,
+                                   uint32_t most)
+{
+    bool span = most < c->n_usable && most == c->s->engine_devices;
+    if (c->n_usable == 0)
+        return NOTE_NO_FIT_NO_GPU;
+    if (fit < c->m->n_layers)
+        return span ? NOTE_NO_FIT_SPAN : NOTE_NO_FIT;
+    if (!p->optimal)
+        return NOTE_NO_FIT_UNPROVED;
+    if (c->spec->want.max_nodes || c->spec->want.max_gpus)
+        return NOTE_NO_FIT_LIMITS;
+    return span ? NOTE_NO_FIT_WHOLE_SPAN : NOTE_NO_FIT_WHOLE;
 }
 
 void reasons_refusal(const struct scene *c, struct place_plan *p)
 {
     struct capacity k;
-    char each[GIB_TEXT];
     capacity_init(&k, c);
-    uint64_t fit = 0, n = c->m->n_layers, bytes = model_bytes(c) - c->m->head;
     refuse_devices(c, &k, p);
     refuse_nodes(c, p);
     refuse_ram(c, p);
     uint32_t most = most_devices(c);
-    fit = top_sum(k.dev, c->n_dev, most);
-    num_fmt_gib(each, sizeof each, bytes / n);
-    if (c->n_usable == 0)
-        str_copyf(p->summary, sizeof p->summary,
-                  "no placement: %llu layers of %s needed, no GPU to use and too little RAM",
-                  (unsigned long long)n, each);
-    else if (fit < n)
-        str_copyf(p->summary, sizeof p->summary,
-                  "no placement: %llu layers of %s needed, %llu fit on %u GPU%s%s",
-                  (unsigned long long)n, each, (unsigned long long)fit, most, most == 1 ? "" : "s",
-                  most == c->s->engine_devices && most < c->n_usable ? ", the most the engine spans"
-                                                                     : "");
-    else
-        str_copyf(p->summary, sizeof p->summary,
-                  "no placement: %llu layers of %s would fit, but not within %s%s%s",
-                  (unsigned long long)n, each,
-                  c->spec->want.max_nodes || c->spec->want.max_gpus ? "the limits asked for"
-                  : most < c->n_usable ? "the number of devices that the engine spans"
-                                       : "whole layers, output layer and RAM",
-                  p->optimal ? "" : " (not proved", p->optimal ? "" : ")");
+    uint64_t fit = top_sum(k.dev, c->n_dev, most), n = c->m->n_layers;
+    enum note_code code = summary_code(c, p, fit, most);
+    note_set(&p->summary, code);
+    note_num(note_num(&p->summary, WORD_LAYERS, n), WORD_LAYER, (model_bytes(c) - c->m->head) / n);
+    uint64_t has = word_at(code)->params;
+    if (has >> WORD_LAYERS_FIT & 1)
+        note_num(&p->summary, WORD_LAYERS_FIT, fit);
+    if (has >> WORD_N_GPUS & 1)
+        note_num(&p->summary, WORD_N_GPUS, most);
+    if (has >> WORD_SPAN & 1)
+        note_num(&p->summary, WORD_SPAN, most);
+    if (p->refused.total > p->refused.n) {
+        struct note *cut =
+            note_str(notes_add(&p->warnings, NOTE_WARN_LIST_CUT), WORD_LIST, "refused");
+        note_num(note_num(cut, WORD_SHOWN, p->refused.n), WORD_TOTAL, p->refused.total);
+    }
     capacity_done(&k);
 }

@@ -68,7 +68,9 @@ struct place_plan *place_plan(const struct cluster_snapshot *s, const struct pla
     p->a.ctx = d->opts.ctx;
     p->a.n_slots = d->opts.n_slots;
     if (!p->feasible)
-        STR_COPY(p->summary, "no placement: no device has 1 GiB free");
+        note_set(&p->summary, NOTE_NO_FIT_NO_GPU);
+    if (!p->feasible)
+        note_num(note_num(&p->summary, WORD_LAYERS, 1), WORD_LAYER, DOUBLE_BYTES);
     p->n_changes = !p->feasible && !budget->no_changes;
     return p;
 }
@@ -78,6 +80,7 @@ void place_free(struct place_plan *p)
     if (!p)
         return;
     assignment_done(&p->a);
+    note_done(&p->summary);
     free(p);
 }
 

@@ -27,8 +27,9 @@ void planning_run(struct planning *p)
     budget.no_changes = !p->always_full;
     p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
     /* The fast path leaves out what would change a refusal; a new refusal deserves the answer. */
-    if (p->plan && !p->plan->feasible && !p->full &&
-        strcmp(p->plan->summary, p->known_refusal) != 0) {
+    if (p->plan && !p->plan->feasible)
+        note_text(&p->plan->summary, WORDS_EN, p->refusal, sizeof p->refusal);
+    if (p->plan && !p->plan->feasible && !p->full && strcmp(p->refusal, p->known_refusal) != 0) {
         place_free(p->plan);
         budget.no_changes = false;
         p->full = true;

@@ -17,8 +17,9 @@ struct planning {
     /* outputs */
     struct place_plan *plan;
     json_t *doc;
-    bool full;      /* doc holds the changes */
-    struct err err; /* set when plan is NULL */
+    char refusal[240]; /* the summary of a plan that is not feasible, for people */
+    bool full;         /* doc holds the changes */
+    struct err err;    /* set when plan is NULL */
 };
 struct planning *planning_new(const struct deployment_spec *spec, struct facts *facts);
 void planning_run(struct planning *p);  /* any thread */

@@ -192,7 +192,7 @@ static void refuse_plan(struct server *s, struct deployment *d, const struct pla
         r->full_plan_ms = loop_now_ms(s->loop);
     }
     refuse(s, d, err_info(p->err.code ? p->err.code : ERR_NO_PLACEMENT)->name,
-           p->err.code ? p->err.msg : p->plan->summary);
+           p->err.code ? p->err.msg : p->refusal);
     for (struct replica *r = d->replicas; r; r = r->sibling)
         if (waits(r))
             r->tried_epoch = epoch; /* of the snapshot: what came after it is tried again */
