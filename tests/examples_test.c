@@ -80,20 +80,20 @@ static void check_change(const struct cluster_snapshot *s, const struct arch_fac
                          const struct wish *w, const struct place_change *c, const char *what)
 {
     struct wish other = *w;
-    char kv[16];
-    if (!c->fits)
+    char set[64];
+    if (!c->fits || (c->what.code != NOTE_SET_CTX && c->what.code != NOTE_SET_KV))
         return;
-    if (sscanf(c->set, "--ctx %u", &other.ctx) == 1) {
-        if (!fits_with(s, f, &other))
-            fail_msg("%s: %s does not make it fit", what, c->set);
-        other.ctx += 256;
-        if (other.ctx < w->ctx && fits_with(s, f, &other))
-            fail_msg("%s: %s is not the smallest change, --ctx %u fits", what, c->set, other.ctx);
-    } else if (sscanf(c->set, "--kv %15s", kv) == 1) {
-        other.kv = kv;
-        if (!fits_with(s, f, &other))
-            fail_msg("%s: %s does not make it fit", what, c->set);
-    }
+    if (c->what.code == NOTE_SET_CTX)
+        other.ctx = (uint32_t)note_num_of(&c->what, WORD_CTX);
+    else
+        other.kv = note_str_of(&c->what, WORD_KV);
+    if (!fits_with(s, f, &other))
+        fail_msg("%s: %s does not make it fit", what,
+                 note_text(&c->what, WORDS_EN, set, sizeof set));
+    other.ctx += 256;
+    if (c->what.code == NOTE_SET_CTX && other.ctx < w->ctx && fits_with(s, f, &other))
+        fail_msg("%s: %s is not the smallest change, %u fits", what,
+                 note_text(&c->what, WORDS_EN, set, sizeof set), other.ctx);
 }
 
 static void check_refusal(const struct cluster_snapshot *s, const struct arch_facts *f,
@@ -101,7 +101,7 @@ static void check_refusal(const struct cluster_snapshot *s, const struct arch_fa
                           const char *what)
 {
     uint32_t fitting = 0;
-    if (!p->summary[0] || !p->n_rejected)
+    if (p->summary.code == NOTE_NONE || !p->refused.n)
         fail_msg("%s: a refusal without its reasons", what);
     for (uint32_t i = 0; i < p->n_changes; i++) {
         check_change(s, f, w, &p->changes[i], what);
