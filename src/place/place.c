@@ -266,10 +266,12 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
     fill_seen(c, p);
     if (a.feasible)
         rc = fill(c, &a, &p->a, err);
-    set_id(c, p->a.plan_id);
-    if (rc == 0 && a.feasible)
+    bool bare = budget && budget->bare;
+    if (!bare)
+        set_id(c, p->a.plan_id);
+    if (rc == 0 && a.feasible && !bare)
         reasons_answer(c, &a, budget && budget->no_changes, p);
-    else if (rc == 0)
+    else if (rc == 0 && !bare)
         reasons_refusal(c, p);
     answer_done(&a);
     scene_free(c);
@@ -287,7 +289,7 @@ struct place_plan *place_plan(const struct cluster_snapshot *s, const struct pla
         return NULL;
     struct place_plan *p = place_model(s, d->spec, m, budget, err);
     estimate_free(m);
-    if (p && !(budget && budget->no_changes))
+    if (p && !(budget && (budget->no_changes || budget->bare)))
         changes_find(s, d, budget, p);
     return p;
 }

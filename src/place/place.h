@@ -82,6 +82,7 @@ struct place_plan {
 struct place_budget {
     uint64_t steps;  /* 0: default, ample */
     bool no_changes; /* skip ONE CHANGE AWAY (the scheduler's fast path) */
+    bool bare;       /* no reasons and no id at all: for searches over many plans */
 };
 
 /* NULL only for an invalid demand (err); a refusal is a plan with feasible false. Free with
