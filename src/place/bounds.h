@@ -10,8 +10,18 @@
 
 #include "place/solve.h"
 
-struct group { /* devices of one speed in one node, by rank, best first */
+struct group { /* devices of one speed and cost in one node, by rank, best first */
     uint32_t first, n;
+};
+
+/* What the bounds on time add up: the value; or plain time, needed in addition where answers have
+ * costs and a limit on time. */
+enum { BY_VALUE, BY_TIME, BY_COUNT };
+struct worth {    /* least value (or time) at the current price per layer, of a node taking part */
+    int64_t *one; /* n_dev: of each device, without the network */
+    int64_t *loc, *rem;       /* n_dev + 1: with q devices, as the main node and as another one */
+    int64_t *gloc, *grem;     /* n_dev + n_groups: with q of a group alone, from first + group on */
+    int64_t own_loc, own_rem; /* with no device yet: costs, the main node's CPU */
 };
 
 struct snode {
@@ -21,31 +31,38 @@ struct snode {
     uint32_t n_dev;
     struct group *groups;
     uint32_t n_groups;
+    uint32_t n_free; /* of all_or_none: devices that may be used or not all the same */
+    bool main_ok;
     uint32_t *top;            /* n_dev: indexes of devices, best rank first */
-    uint64_t *cap[CAP_COUNT]; /* n_dev + 1: most with the best q devices */
-    int64_t *loc, *rem;       /* n_dev + 1: least time with q devices, local and remote */
-    int64_t *gloc, *grem;     /* n_dev + groups: the same inside a group, from each group's start */
-    uint32_t cpu_lay; /* as main: layers on its CPU at most, their measures, their least time */
+    uint64_t *cap[CAP_COUNT]; /* n_dev + 1: most with any q devices */
+    struct worth by[BY_COUNT];
+    uint32_t cpu_lay; /* as main: layers on its CPU at most, and their measures */
     uint64_t cpu_cap[CAP_COUNT];
-    int64_t cpu_tim;
 };
+/* Whether q of its devices can be what is used of it. */
+static inline bool snode_takes(const struct snode *s, uint32_t q)
+{
+    return !s->src->all_or_none || q <= s->n_free || q >= s->n_dev - s->n_free;
+}
 
 struct bounds {
     struct snode *nodes;
     uint32_t n;
     uint32_t k, g; /* tables reach from 0 to k nodes and 0 to g devices; g is 0 when it is free */
     bool free_g;
-    int64_t *cap[CAP_COUNT], *tim; /* [n + 1][k + 1][g + 1][main still needed] */
+    uint32_t n_by;                           /* of tim in use */
+    int64_t *cap[CAP_COUNT], *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed] */
 };
 #define BOUNDS_AT(b, i, kk, gg, m)                                                                 \
     ((((size_t)(i) * ((b)->k + 1) + (kk)) * ((b)->g + 1) + (gg)) * 2 + (m))
 
 /* Values are below zero or at PLACE_INF where no choice exists. */
 uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g);
+/* g UINT32_MAX: any number of devices. */
 void bounds_alloc(struct bounds *b, struct snode *nodes, uint32_t n, uint32_t k, uint32_t g,
-                  bool free_g);
+                  uint32_t n_by);
 void bounds_done(struct bounds *b);
-void bounds_fill_room(struct bounds *b); /* cap */
-void bounds_fill_time(struct bounds *b); /* tim, from the nodes' loc, rem and cpu_tim */
+void bounds_fill_room(struct bounds *b);              /* cap */
+void bounds_fill_time(struct bounds *b, uint32_t by); /* tim[by], from the nodes' worth */
 
 #endif

@@ -19,6 +19,7 @@ struct class
     uint32_t n;
     uint64_t stride;
     const struct fit *fit;
+    struct fit own; /* where time limits it too; lo NULL: it does not */
     const uint64_t *cap;
     const struct speed *speed;
     int64_t fixed, tail;
@@ -81,6 +82,34 @@ static int by_class(const void *x, const void *y, void *arg)
     return c ? c : (a->id > b->id) - (a->id < b->id);
 }
 
+/* The ranges of a fit that take no longer than a stage may. */
+static void clip(const struct leaf *l, const struct leaf_dev *d, const struct fit *from,
+                 struct fit *to)
+{
+    const struct speed *sp = &l->speeds[d->speed];
+    uint32_t n = l->need->n;
+    int64_t most = l->stage_ns - sp->fixed - d->net_fixed, last = most - sp->tail - d->net_tail;
+    for (uint32_t e = 0, s = 0; e <= n; e++) {
+        while (s < e && sp->cum[e] - sp->cum[s] > most)
+            s++;
+        to->lo[e] = (uint16_t)(s > from->lo[e] ? s : from->lo[e]);
+    }
+    for (uint32_t s = 0, e = 0; s <= n; s++) {
+        e = e > s ? e : s;
+        while (e < from->hi[s] && sp->cum[e + 1] - sp->cum[s] <= most)
+            e++;
+        to->hi[s] = (uint16_t)(e < from->hi[s] ? e : from->hi[s]);
+    }
+    to->hi_first = from->hi_first;
+    while (to->hi_first && sp->cum[to->hi_first] > most)
+        to->hi_first--;
+    uint16_t start = 0;
+    while (start < n && sp->cum[n] - sp->cum[start] > last)
+        start++;
+    to->lo_last = start > from->lo_last ? start : from->lo_last;
+    to->lo_only = start > from->lo_only ? start : from->lo_only;
+}
+
 static void table_init(struct table *t, const struct leaf *l)
 {
     *t = (struct table){.l = l, .n_layers = l->need->n};
@@ -104,6 +133,12 @@ static void table_init(struct table *t, const struct leaf *l)
                                               .fixed = s->fixed + d->net_fixed,
                                               .tail = s->tail + d->net_tail,
                                               .first = (uint16_t)i};
+        if (l->stage_ns) {
+            struct class *c = &t->c[t->n_classes - 1];
+            fit_init(&c->own, t->n_layers);
+            clip(l, d, c->fit, &c->own);
+            c->fit = &c->own;
+        }
     }
     uint64_t states = 1;
     for (uint32_t i = 0; i < t->n_classes; i++) {
@@ -122,6 +157,8 @@ static void table_done(struct table *t)
         free(t->level[i].s);
         free(t->level[i].slot);
     }
+    for (uint32_t i = 0; i < t->n_classes; i++)
+        fit_done(&t->c[i].own);
     free(t->level);
     free(t->cells);
     free(t->sorted);
@@ -318,8 +355,10 @@ static uint32_t table_fits(struct table *t, bool *exact)
     return 0;
 }
 
-uint32_t leaf_fits(const struct leaf *l, bool *exact, uint64_t *work)
+uint32_t leaf_fits(const struct leaf *of, bool *exact, uint64_t *work)
 {
+    struct leaf copy = *of, *l = &copy;
+    l->stage_ns = 0;
     *exact = true;
     *work += l->n_dev;
     if (l->n_dev == 0)
@@ -411,6 +450,10 @@ bool leaf_split(const struct leaf *l, uint64_t spare, struct leaf_answer *a)
             fit_fill(&own, l->need, d->room > spare ? d->room - spare : 0);
         else
             f = ranks_fit(l->ranks, d->rank);
+        if (l->stage_ns) {
+            clip(l, d, f, &own);
+            f = &own;
+        }
         bool first = i == 0 && !l->n_cpu_max;
         if (i == g - 1) {
             ns = finish(first ? f->lo_only : f->lo_last, sp->cum, fixed + sp->tail + d->net_tail, n,

@@ -33,6 +33,7 @@ struct leaf {
     uint32_t n_dev;
     const int64_t *cpu_ns; /* n + 1: time of the first x layers on the CPU, x in [1, n_cpu_max] */
     uint32_t n_cpu_max;    /* 0: all layers on devices */
+    int64_t stage_ns;      /* no device takes longer for what is its own; 0: no bound */
     uint64_t max_work;     /* table cells that may be filled */
 };
 
@@ -46,7 +47,8 @@ struct leaf_answer {
     uint64_t work;    /* cells filled */
 };
 
-/* Whether all layers fit these devices or fewer of them, in any order: how many it took, 0 for no.
+/* Whether all layers fit these devices or fewer of them, in any order and whatever time each takes
+ * (stage_ns is not looked at): how many it took, 0 for no.
  * *exact false: a "no" is not proved (too many different devices for max_work). *work counts cells.
  */
 uint32_t leaf_fits(const struct leaf *l, bool *exact, uint64_t *work);

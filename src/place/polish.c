@@ -113,17 +113,18 @@ static bool in_use(const struct draft *d, uint32_t node, uint32_t dev)
     return false;
 }
 
-/* Best fit: where an unused smaller device of the same node and speed does the same, take it, so
- * that the larger one stays whole. */
+/* Best fit: where an unused smaller device of the same node, speed and cost does the same, take it,
+ * so that the larger one stays whole. */
 static void shrink(struct draft *d, int64_t ns)
 {
     for (uint32_t i = 0; i < d->n; i++) {
         const struct pnode *node = &d->v->p->nodes[d->node[i]];
         uint32_t mine = d->dev[i];
-        /* Devices are sorted by speed, then largest first: smaller ones follow. */
+        /* Devices are sorted by speed and cost, then largest first: smaller ones follow. */
         for (uint32_t k = node->n_dev; k-- > mine + 1;) {
-            if (node->dev[k].speed != node->dev[mine].speed || in_use(d, d->node[i], k) ||
-                node->dev[k].room >= node->dev[mine].room)
+            const struct pdev *less = &node->dev[k], *more = &node->dev[mine];
+            if (less->speed != more->speed || less->cost != more->cost ||
+                less->room >= more->room || in_use(d, d->node[i], k))
                 continue;
             d->dev[i] = k;
             if (draft_ns(d) == ns)

@@ -148,7 +148,7 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
         for (uint32_t i = 0; i < v->n_nodes; i++) {
             const struct snode *s = &v->nodes[i];
             top_add(&top[c], s->cap[c][s->n_dev]);
-            cpu[c] = s->src->main_ok && s->cpu_cap[c] > cpu[c] ? s->cpu_cap[c] : cpu[c];
+            cpu[c] = s->main_ok && s->cpu_cap[c] > cpu[c] ? s->cpu_cap[c] : cpu[c];
         }
     }
     struct snode *list = mem_calloc(v->n_nodes + 1, sizeof *list);
@@ -177,67 +177,128 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
     return n;
 }
 
+/* ---- what a device holds in the longest time for a stage ---- */
+
+/* The most of a measure in any range that takes no longer than `most` (on the last, with its tail).
+ */
+static uint64_t most_within(const struct solver *v, const struct speed *sp, uint32_t c,
+                            int64_t most)
+{
+    uint32_t n = v->n_layers, s = 0;
+    uint64_t best = 0;
+    for (uint32_t e = 1; e <= n; e++) {
+        while (s < e && sp->cum[e] - sp->cum[s] > most)
+            s++;
+        uint64_t x = ranks_measure(v->ranks, c, e) - ranks_measure(v->ranks, c, s);
+        best = s < e && x > best ? x : best;
+    }
+    while (s < n && sp->cum[n] - sp->cum[s] + sp->tail > most)
+        s++;
+    uint64_t x = ranks_measure(v->ranks, c, n + 1) - ranks_measure(v->ranks, c, s);
+    return s < n && x > best ? x : best;
+}
+
+void prepare_stage(struct solver *v)
+{
+    const struct problem *p = v->p;
+    if (!p->stage_ns)
+        return;
+    v->stage_caps = mem_calloc(p->n_speeds + 1, sizeof *v->stage_caps);
+    for (uint32_t s = 0; s < p->n_speeds; s++)
+        for (uint32_t c = 0; c < CAP_COUNT; c++)
+            v->stage_caps[s][c] =
+                most_within(v, &p->speeds[s], c, p->stage_ns - p->speeds[s].fixed);
+}
+
+const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64_t own[CAP_COUNT])
+{
+    const uint64_t *cap = ranks_caps(v->ranks, d->rank);
+    if (!v->stage_caps)
+        return cap;
+    const uint64_t *stage = v->stage_caps[d->speed];
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        own[c] = cap[c] < stage[c] ? cap[c] : stage[c];
+    return own;
+}
+
 /* ---- prices ---- */
 
-static void merge(const struct snode *s, const int64_t *in, int64_t *out)
+static int by_value(const void *a, const void *b)
 {
-    uint32_t at[32] = {0};
-    out[0] = 0;
-    if (s->n_groups == 1 || s->n_groups > ARRAY_LEN(at)) {
-        /* Beyond any real machine: the sum of the least is bounded by the least times q. */
-        int64_t least = PLACE_INF;
-        for (uint32_t g = 0; g < s->n_groups; g++)
-            for (uint32_t i = 0; i < s->groups[g].n; i++) {
-                int64_t x = in[s->groups[g].first + i];
-                if (s->n_groups == 1)
-                    out[i + 1] = out[i] + x;
-                least = x < least ? x : least;
-            }
-        for (uint32_t q = 1; s->n_groups != 1 && q <= s->n_dev; q++)
-            out[q] = out[q - 1] + least;
-        return;
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Least sums of q devices of a node, and inside each group; `more` is what each costs in addition.
+ * one[] has the devices' own values, ascending inside a group. */
+static void sum_up(const struct snode *s, const int64_t *one, int64_t more, int64_t own,
+                   int64_t *all, int64_t *group)
+{
+    all[0] = own;
+    for (uint32_t g = 0; g < s->n_groups; g++) {
+        const struct group *r = &s->groups[g];
+        int64_t *out = group + r->first + g;
+        out[0] = 0;
+        for (uint32_t i = 0; i < r->n; i++) {
+            all[r->first + i + 1] = value_add(one[r->first + i], more);
+            out[i + 1] = value_add(out[i], all[r->first + i + 1]);
+        }
     }
-    for (uint32_t q = 1; q <= s->n_dev; q++) {
-        uint32_t from = UINT32_MAX;
-        int64_t best = 0;
-        for (uint32_t g = 0; g < s->n_groups; g++)
-            if (at[g] < s->groups[g].n &&
-                (from == UINT32_MAX || in[s->groups[g].first + at[g]] < best)) {
-                from = g;
-                best = in[s->groups[g].first + at[g]];
-            }
-        at[from]++;
-        out[q] = out[q - 1] + best;
+    if (s->n_groups > 1)
+        qsort(all + 1, s->n_dev, sizeof *all, by_value);
+    for (uint32_t q = 1; q <= s->n_dev; q++)
+        all[q] = value_add(all[q - 1], all[q]);
+}
+
+/* price[speed][x]: least excess of a device that holds at most x layers, at this price. */
+static void fill_price(struct solver *v, int64_t scale, int64_t lambda)
+{
+    for (uint32_t s = 0; s < v->p->n_speeds; s++) {
+        int64_t *row = v->price + (size_t)s * (v->n_layers + 1);
+        row[0] = PLACE_INF; /* a device without a layer is no device */
+        for (uint32_t x = 1; x <= v->n_layers; x++) {
+            int64_t t = value_mul(scale, v->excess[s][x]) - lambda * x;
+            row[x] = row[x - 1] < t ? row[x - 1] : t;
+        }
     }
 }
 
-void prepare_prices(struct solver *v, struct snode *nodes, uint32_t n, int64_t lambda)
+static int64_t cpu_worth(const struct solver *v, const struct snode *s, int64_t scale,
+                         int64_t lambda)
+{
+    int64_t best = s->cpu_lay ? PLACE_INF : 0;
+    for (uint32_t x = 1; x <= s->cpu_lay; x++) {
+        int64_t t = value_mul(scale, v->cpu_excess[x]) - lambda * x;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+static void fill_worth(struct solver *v, uint32_t by, struct snode *s, int64_t lambda)
 {
     const struct problem *p = v->p;
-    uint32_t stride = v->n_layers + 1;
-    for (uint32_t s = 0; s < p->n_speeds; s++) {
-        int64_t *row = v->price + (size_t)s * stride;
-        row[0] = PLACE_INF / 1024; /* a device without a layer is no device */
-        for (uint32_t x = 1; x <= v->n_layers; x++) {
-            int64_t t = v->excess[s][x] - lambda * x;
-            row[x] = x > 1 && row[x - 1] < t ? row[x - 1] : t;
-        }
+    struct worth *w = &s->by[by];
+    bool costs = by == BY_VALUE;
+    int64_t scale = value_scale(v, by);
+    for (uint32_t d = 0; d < s->n_dev; d++) {
+        const struct pdev *x = &s->src->dev[d];
+        uint64_t own[CAP_COUNT];
+        size_t row = (size_t)x->speed * (v->n_layers + 1);
+        int64_t t = v->price[row + solver_caps(v, x, own)[CAP_LAYERS]];
+        t = value_add(t, value_mul(scale, p->speeds[x->speed].fixed));
+        w->one[d] = costs ? value_add(t, x->cost) : t;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        struct snode *s = &nodes[i];
-        for (uint32_t d = 0; d < s->n_dev; d++) {
-            const struct pdev *x = &s->src->dev[d];
-            int64_t t = p->speeds[x->speed].fixed +
-                        v->price[(size_t)x->speed * stride + ranks_layers(v->ranks, x->rank)];
-            s->gloc[d] = t;
-            s->grem[d] = t + v->net_min.fixed;
-        }
-        merge(s, s->gloc, s->loc);
-        merge(s, s->grem, s->rem);
-        s->cpu_tim = 0;
-        for (uint32_t x = 1; x <= s->cpu_lay; x++) {
-            int64_t t = v->cpu_excess[x] - lambda * x;
-            s->cpu_tim = x == 1 || t < s->cpu_tim ? t : s->cpu_tim;
-        }
-    }
+    w->own_rem = costs ? s->src->cost : 0;
+    w->own_loc = value_add(cpu_worth(v, s, scale, lambda), w->own_rem);
+    w->own_loc = costs ? value_add(w->own_loc, s->src->main_cost) : w->own_loc;
+    sum_up(s, w->one, 0, w->own_loc, w->loc, w->gloc);
+    int64_t hop = value_add(value_mul(scale, v->net_min.fixed), costs ? p->hop_cost : 0);
+    sum_up(s, w->one, hop, w->own_rem, w->rem, w->grem);
+}
+
+void prepare_prices(struct solver *v, uint32_t by, struct snode *nodes, uint32_t n, int64_t lambda)
+{
+    fill_price(v, value_scale(v, by), lambda);
+    for (uint32_t i = 0; i < n; i++)
+        fill_worth(v, by, &nodes[i], lambda);
 }

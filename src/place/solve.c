@@ -1,327 +1,11 @@
-/* Depth-first search between bounds; see solve.h and README.md.
- *
- * A node is taken as the main one or not, with some of its devices. Inside a node and a speed only
- * "how many" matters: a larger device does whatever a smaller one does, as fast. */
-#include "place/solve_int.h"
+/* How many nodes and devices, and the least value with so many; see solve.h and README.md. */
+#include "place/search.h"
 
 #include "base/mem.h"
 
-#include <string.h>
-
 enum {
-    MIN_LEAVES = 4, /* even without any budget: an answer, if a poor one, is better than none */
-    LEAF_WORK = 4 << 20,   /* cells of one leaf's table */
     TABLE_CELLS = 2 << 20, /* of one bound's table; beyond it the smallest nodes are left out */
 };
-
-enum goal { GOAL_FITS, GOAL_TIME };
-
-struct acc {
-    int64_t cap[CAP_COUNT], tim;
-};
-
-struct search {
-    struct solver *v;
-    struct bounds *b;
-    enum goal goal;
-    uint32_t k;
-    int64_t rest_ns;   /* of the bound: what is not in the tables */
-    int64_t below_ns;  /* only answers faster than this are wanted */
-    uint64_t deadline; /* of solver.steps */
-    uint32_t leaves;   /* looked at so far */
-    bool stopped;      /* the deadline came */
-    bool unsure;       /* a leaf could not be decided */
-    bool found;
-    struct solution *best;
-    /* The path. */
-    uint32_t *node, *dev, n_pick;
-    uint32_t main, most_dev;
-};
-
-/* ---- leaves ---- */
-
-static void keep(struct search *x, const struct leaf_answer *a, int64_t ns, uint32_t n)
-{
-    struct solution *s = x->best;
-    solution_done(s);
-    *s = (struct solution){.feasible = true,
-                           .main = x->main,
-                           .n_nodes = x->k,
-                           .n_dev = n,
-                           .n_cpu = a->n_cpu,
-                           .node = mem_calloc(n + 1, sizeof *s->node),
-                           .dev = mem_calloc(n + 1, sizeof *s->dev),
-                           .counts = mem_calloc(n + 1, sizeof *s->counts),
-                           .ns = ns};
-    for (uint32_t i = 0; i < n; i++) {
-        s->node[i] = x->node[a->order[i]];
-        s->dev[i] = x->dev[a->order[i]];
-        s->counts[i] = a->counts[i];
-    }
-    x->found = true;
-}
-
-struct pick {
-    uint32_t rank, node, dev;
-};
-
-static int larger(const void *a, const void *b)
-{
-    const struct pick *x = a, *y = b;
-    if (x->rank != y->rank)
-        return x->rank > y->rank ? -1 : 1;
-    if (x->node != y->node)
-        return x->node < y->node ? -1 : 1;
-    return (x->dev > y->dev) - (x->dev < y->dev);
-}
-
-/* Moves the `most` picks of best rank to the front: a larger device does whatever a smaller does.
- */
-static uint32_t keep_largest(const struct search *x, uint32_t *node, uint32_t *dev, uint32_t n,
-                             uint32_t most)
-{
-    if (n <= most)
-        return n;
-    mem_auto struct pick *p = mem_calloc(n, sizeof *p);
-    for (uint32_t i = 0; i < n; i++)
-        p[i] = (struct pick){x->v->p->nodes[node[i]].dev[dev[i]].rank, node[i], dev[i]};
-    qsort(p, n, sizeof *p, larger);
-    for (uint32_t i = 0; i < most; i++) {
-        node[i] = p[i].node;
-        dev[i] = p[i].dev;
-    }
-    return most;
-}
-
-/* Kept as a set: the caller needs to know which nodes and how many devices. */
-static void keep_set(struct search *x, const uint32_t *node, const uint32_t *dev, uint32_t n)
-{
-    struct solution *s = x->best;
-    solution_done(s);
-    *s = (struct solution){.main = x->main, .n_nodes = x->k, .n_dev = n};
-    s->node = mem_calloc(n, sizeof *s->node);
-    s->dev = mem_calloc(n, sizeof *s->dev);
-    memcpy(s->node, node, n * sizeof *node);
-    memcpy(s->dev, dev, n * sizeof *dev);
-    x->found = true;
-}
-
-static void leaf_fit(struct search *x)
-{
-    if (x->n_pick == 0)
-        return;
-    struct leaf l;
-    mem_auto struct leaf_dev *leaf_dev = mem_calloc(x->n_pick, sizeof *leaf_dev);
-    mem_auto uint32_t *node = mem_calloc(x->n_pick, sizeof *node);
-    mem_auto uint32_t *dev = mem_calloc(x->n_pick, sizeof *dev);
-    memcpy(node, x->node, x->n_pick * sizeof *node);
-    memcpy(dev, x->dev, x->n_pick * sizeof *dev);
-    uint32_t n = keep_largest(x, node, dev, x->n_pick, x->most_dev), used;
-    solver_leaf(x->v, x->main, node, dev, n, leaf_dev, &l);
-    l.max_work = LEAF_WORK;
-    bool exact;
-    uint64_t work = 0;
-    used = leaf_fits(&l, &exact, &work);
-    x->v->steps += work / 8 + 1;
-    x->unsure |= !exact;
-    if (used) {
-        keep_set(x, node, dev, n);
-        x->best->bound_dev = used;
-        x->stopped = true;
-    }
-}
-
-static void leaf_time(struct search *x)
-{
-    struct leaf l;
-    uint32_t n = x->n_pick;
-    if (n == 0)
-        return;
-    mem_auto struct leaf_dev *dev = mem_calloc(n + 1, sizeof *dev);
-    mem_auto uint16_t *order = mem_calloc(n + 1, sizeof *order);
-    mem_auto uint16_t *counts = mem_calloc(n + 1, sizeof *counts);
-    solver_leaf(x->v, x->main, x->node, x->dev, n, dev, &l);
-    l.max_work = LEAF_WORK;
-    struct leaf_answer a = {.order = order, .counts = counts};
-    leaf_solve(&l, &a);
-    x->v->steps += a.work / 8 + 1;
-    x->unsure |= !a.exact;
-    if (!a.feasible)
-        return;
-    mem_auto uint32_t *node = mem_calloc(n + 1, sizeof *node);
-    for (uint32_t i = 0; i < n; i++)
-        node[i] = x->node[order[i]];
-    int64_t ns = a.ns + solver_extra(x->v, x->main, node, n), least = ns;
-    /* With unequal links it matters a little which node comes first; the leaf did not look at that,
-     * so another order may be faster by the difference. */
-    for (uint32_t i = 0; i < n && x->v->p->n_pairs; i++)
-        if (node[i] != x->main) {
-            int64_t other = a.ns + x->v->p->base_ns + solver_net(x->v->p, x->main, node[i]).once;
-            least = other < least ? other : least;
-        }
-    x->unsure |= least < ns && least < x->below_ns;
-    if (ns < x->below_ns) {
-        keep(x, &a, ns, n);
-        x->below_ns = ns;
-    }
-}
-
-/* ---- branches ---- */
-
-/* Can nodes from i on still complete this? */
-static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
-                const struct acc *a)
-{
-    const struct bounds *b = x->b;
-    size_t at = BOUNDS_AT(b, i, k, b->free_g ? 0 : g, m);
-    if (b->cap[0][at] < 0)
-        return false;
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
-        if ((uint64_t)(a->cap[c] + b->cap[c][at]) < x->v->want[c])
-            return false;
-    if (x->goal == GOAL_FITS)
-        return true;
-    return b->tim[at] < PLACE_INF && a->tim + b->tim[at] + x->rest_ns < x->below_ns;
-}
-
-static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
-                   const struct acc *a);
-
-static void descend(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m,
-                    const struct acc *a)
-{
-    if (!can(x, j + 1, k, g, m, a))
-        return;
-    if (k == 0) {
-        x->leaves++;
-        if (x->goal == GOAL_FITS)
-            leaf_fit(x);
-        else
-            leaf_time(x);
-    } else {
-        branch(x, j + 1, k, g, m, a);
-    }
-}
-
-static void push(struct search *x, const struct snode *s, uint32_t dev)
-{
-    x->node[x->n_pick] = s->index;
-    x->dev[x->n_pick++] = dev;
-}
-
-/* The best q devices of a node, for "does it fit". */
-static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
-                     const struct acc *a)
-{
-    const struct snode *s = &x->b->nodes[j];
-    uint32_t most = x->b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g, mark = x->n_pick;
-    uint32_t least = x->b->free_g ? most : !main;
-    if (!x->b->free_g && k == 1)
-        least = most = g <= s->n_dev ? g : s->n_dev;
-    for (uint32_t q = most + 1; q-- > least && !x->stopped;) {
-        if (q == 0 && !main)
-            break;
-        struct acc next = *a;
-        for (uint32_t c = 0; c < CAP_COUNT; c++)
-            next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
-        for (uint32_t d = 0; d < q; d++)
-            push(x, s, s->top[d]);
-        descend(x, j, k - 1, g - (x->b->free_g ? 0 : q), m - main, &next);
-        x->n_pick = mark;
-    }
-}
-
-static void add_caps(struct acc *a, const uint64_t *cap, int64_t sign)
-{
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
-        a->cap[c] += sign * (int64_t)cap[c];
-}
-
-/* Every "how many of each speed" of a node, for time. */
-static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, uint32_t g,
-                        uint32_t m, bool main, uint32_t mark, const struct acc *a)
-{
-    const struct snode *s = &x->b->nodes[j];
-    if (x->stopped)
-        return;
-    if (grp == s->n_groups) {
-        if ((x->n_pick > mark || main) && (x->b->free_g || k > 1 || g == 0))
-            descend(x, j, k - 1, g, m - main, a);
-        return;
-    }
-    const struct group *r = &s->groups[grp];
-    const int64_t *val = main ? s->gloc : s->grem;
-    uint32_t most = r->n < g ? r->n : g, before = x->n_pick;
-    if (main && s->src->dev[r->first].speed == x->v->p->remote_only)
-        most = 0;
-    struct acc next = *a;
-    /* Most first; the sums are taken off again one device at a time. */
-    for (uint32_t q = 0; q < most; q++) {
-        const struct pdev *d = &s->src->dev[r->first + q];
-        add_caps(&next, ranks_caps(x->v->ranks, d->rank), 1);
-        next.tim += val[r->first + q];
-        push(x, s, r->first + q);
-    }
-    for (uint32_t q = most + 1; q-- > 0;) {
-        take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
-        x->n_pick = before + (q ? q - 1 : 0);
-        if (q) {
-            const struct pdev *d = &s->src->dev[r->first + q - 1];
-            add_caps(&next, ranks_caps(x->v->ranks, d->rank), -1);
-            next.tim -= val[r->first + q - 1];
-        }
-    }
-}
-
-static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
-                   const struct acc *a)
-{
-    for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].class_end) {
-        if (++x->v->steps > x->deadline && x->leaves >= MIN_LEAVES) {
-            x->stopped = true;
-            x->unsure = true;
-            return;
-        }
-        if (!can(x, j, k, g, m, a))
-            return;
-        const struct snode *s = &x->b->nodes[j];
-        for (uint32_t main = m && s->src->main_ok ? 1 : 0;; main--) {
-            if (main)
-                x->main = s->index;
-            if (main || k > 1 || !m) {
-                struct acc next = *a;
-                if (x->goal == GOAL_FITS) {
-                    take_top(x, j, k, g, m, main, a);
-                } else {
-                    if (main)
-                        add_caps(&next, s->cpu_cap, 1);
-                    next.tim += main ? s->cpu_tim : 0;
-                    take_groups(x, j, 0, k, g, m, main, x->n_pick, &next);
-                }
-            }
-            if (!main)
-                break;
-        }
-    }
-}
-
-static void run(struct search *x, uint32_t g)
-{
-    struct acc none = {0};
-    size_t room = 0;
-    for (uint32_t i = 0; i < x->b->n; i++)
-        room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;
-    room = room * x->k + 1;
-    x->n_pick = x->leaves = 0;
-    x->found = x->stopped = x->unsure = false;
-    x->most_dev = g;
-    x->node = mem_calloc(room, sizeof *x->node);
-    x->dev = mem_calloc(room, sizeof *x->dev);
-    if (can(x, 0, x->k, g, 1, &none))
-        branch(x, 0, x->k, g, 1, &none);
-    free(x->node);
-    free(x->dev);
-}
 
 /* A stage may use half of what is left, so that a later one always has something. */
 static uint64_t deadline(const struct solver *v)
@@ -329,31 +13,31 @@ static uint64_t deadline(const struct solver *v)
     return v->steps >= v->budget ? v->steps : v->steps + (v->budget - v->steps) / 2 + 1;
 }
 
-/* ---- time ---- */
+/* ---- value ---- */
 
-struct timing {
+struct pricing {
     struct solver *v;
     struct bounds *b;
-    uint32_t k, g;
-    int64_t lambda, rest_ns;
+    uint32_t by, k, g;
+    int64_t lambda, rest;
 };
 
 /* No answer is below this, whatever the price. Leaves the tables filled for it. */
-static int64_t bound_at(struct timing *t, int64_t lambda)
+static int64_t bound_at(struct pricing *t, int64_t lambda)
 {
     struct solver *v = t->v;
-    prepare_prices(v, t->b->nodes, t->b->n, lambda);
-    bounds_fill_time(t->b);
+    prepare_prices(v, t->by, t->b->nodes, t->b->n, lambda);
+    bounds_fill_time(t->b, t->by);
     v->steps += bounds_size(t->b->n, t->k, t->b->g) / 4 + 1;
     t->lambda = lambda;
-    t->rest_ns =
-        lambda * v->n_layers + v->floor_ns + v->p->base_ns + (t->k > 1 ? v->net_min.once : 0);
-    int64_t x = t->b->tim[BOUNDS_AT(t->b, 0, t->k, t->b->free_g ? 0 : t->g, 1)];
-    return x >= PLACE_INF ? PLACE_INF : x + t->rest_ns;
+    int64_t ns = v->floor_ns + v->p->base_ns + (t->k > 1 ? v->net_min.once : 0);
+    t->rest = value_add(value_mul(value_scale(v, t->by), ns), lambda * v->n_layers);
+    int64_t x = t->b->tim[t->by][BOUNDS_AT(t->b, 0, t->k, t->b->free_g ? 0 : t->g, 1)];
+    return x >= PLACE_INF ? PLACE_INF : value_add(x, t->rest);
 }
 
-/* The dearest single layer: no higher price is useful. */
-static int64_t lambda_max(const struct solver *v)
+/* The dearest single layer: no higher price is useful. Sums of prices stay within PLACE_INF. */
+static int64_t lambda_max(const struct solver *v, int64_t scale)
 {
     int64_t most = 0;
     for (uint32_t s = 0; s < v->p->n_speeds; s++)
@@ -365,13 +49,16 @@ static int64_t lambda_max(const struct solver *v)
         int64_t step = v->cpu_excess[x] - v->cpu_excess[x - 1];
         most = step > most ? step : most;
     }
-    return most;
+    int64_t cap = PLACE_INF / v->n_layers / (solver_most(v) + 1);
+    most = value_mul(scale, most);
+    return most < cap ? most : cap;
 }
 
 /* The bound is concave in the price: ternary search, fewer steps when the tables are large. */
-static int64_t best_bound(struct timing *t, int64_t enough)
+static int64_t best_bound(struct pricing *t, int64_t enough)
 {
-    int64_t best = bound_at(t, 0), at = 0, lo = 0, hi = lambda_max(t->v);
+    int64_t best = bound_at(t, 0), at = 0, lo = 0;
+    int64_t hi = lambda_max(t->v, value_scale(t->v, t->by));
     uint64_t cost = bounds_size(t->b->n, t->k, t->b->g);
     uint32_t rounds = cost > (1 << 18) ? 4 : 12;
     for (uint32_t i = 0; i < rounds && hi - lo > 2 && best < enough; i++) {
@@ -391,21 +78,40 @@ static int64_t best_bound(struct timing *t, int64_t enough)
     return best;
 }
 
-/* Least time with exactly k nodes and (unless free) g devices. *s may hold an answer already. */
-static void least_time(struct solver *v, struct bounds *b, uint32_t k, uint32_t g,
-                       struct solution *s)
+/* The time that value v stands for, rounded up; with costs, the least time there is. */
+static int64_t bound_ns(const struct solver *v, uint32_t k, int64_t value)
 {
-    struct timing t = {.v = v, .b = b, .k = k, .g = g};
-    int64_t lb = best_bound(&t, s->feasible ? s->ns : PLACE_INF);
-    struct search x = {.v = v, .b = b, .goal = GOAL_TIME, .k = k, .best = s, .rest_ns = t.rest_ns};
-    bool proved = lb >= PLACE_INF || (s->feasible && s->ns <= lb);
+    if (v->costs) {
+        int64_t ns = v->floor_ns + v->p->base_ns + (k > 1 ? v->net_min.once : 0);
+        return ns;
+    }
+    return value > 0 ? (value - 1) / v->scale + 1 : value / v->scale;
+}
+
+/* Least value with exactly k nodes and g devices, or up to g where the bounds leave their number
+ * free. *s may hold an answer already, of other numbers or the same. */
+static void least_value(struct solver *v, struct bounds *b, uint32_t k, uint32_t g,
+                        struct solution *s)
+{
+    struct search x = {.v = v, .b = b, .goal = GOAL_FITS, .k = k, .best = s};
+    int64_t have = s->feasible ? s->value : v->ceiling, lb = PLACE_INF;
+    bool may = search_may(&x, g);
+    x.goal = GOAL_VALUE;
+    for (uint32_t by = b->n_by; may && by-- > 0;) {
+        struct pricing t = {.v = v, .b = b, .by = by, .k = k, .g = g};
+        lb = best_bound(&t, by == BY_TIME ? v->p->limit_ns + 1 : have);
+        x.rest[by] = t.rest;
+        may = by == BY_VALUE || lb <= v->p->limit_ns;
+    }
+    lb = may ? lb : PLACE_INF;
+    bool proved = lb >= have;
     /* Deepen: answers close to the bound first, which proves or improves quickly. */
     for (int64_t room = lb / 256 + 1; !proved; room = room < PLACE_INF / 8 ? room * 8 : PLACE_INF) {
-        int64_t have = s->feasible ? s->ns : PLACE_INF;
-        x.below_ns = lb < have - room ? lb + room : have;
+        have = s->feasible ? s->value : v->ceiling;
+        x.below = lb < have - room ? lb + room : have;
         x.deadline = deadline(v);
-        bool last = x.below_ns == have;
-        run(&x, g);
+        bool last = x.below == have;
+        search_run(&x, g);
         if (x.stopped || x.unsure) {
             if (last || x.stopped)
                 break;
@@ -415,7 +121,8 @@ static void least_time(struct solver *v, struct bounds *b, uint32_t k, uint32_t 
         proved = (last || x.found) && !x.unsure && !x.stopped;
     }
     s->proved = proved;
-    s->bound_ns = proved && s->feasible ? s->ns : lb;
+    s->bound_value = proved && s->feasible ? s->value : lb;
+    s->bound_ns = proved && s->feasible && !v->costs ? s->ns : bound_ns(v, k, lb);
 }
 
 /* ---- how many nodes and devices ---- */
@@ -457,7 +164,7 @@ static uint32_t k_least(const struct solver *v, uint32_t k)
 static bool any_main(const struct solver *v)
 {
     for (uint32_t i = 0; i < v->n_nodes; i++)
-        if (v->nodes[i].src->main_ok)
+        if (v->nodes[i].main_ok)
             return true;
     return false;
 }
@@ -468,141 +175,167 @@ static bool exists(struct solver *v, struct bounds *b, uint32_t k, uint32_t g, s
 {
     struct search x = {
         .v = v, .b = b, .goal = GOAL_FITS, .k = k, .best = s, .deadline = deadline(v)};
-    run(&x, g);
+    search_run(&x, g);
     *sure = x.found || !x.unsure;
     return x.found;
 }
 
-/* The set in *s becomes an answer with its least time. It was shown to fit on s->bound_dev of its
- * devices, so as many of the largest ones are used as it takes to have each of them hold a layer.
- */
-static void first_answer(struct solver *v, struct solution *s)
-{
-    struct solution set = *s;
-    *s = (struct solution){0};
-    for (uint32_t n = set.bound_dev < 2 ? 2 : set.bound_dev; n <= set.n_dev && !s->feasible; n++) {
-        struct search x = {.v = v, .best = s, .k = set.n_nodes, .below_ns = PLACE_INF};
-        mem_auto uint32_t *node = mem_calloc(set.n_dev, sizeof *node);
-        mem_auto uint32_t *dev = mem_calloc(set.n_dev, sizeof *dev);
-        memcpy(node, set.node, set.n_dev * sizeof *node);
-        memcpy(dev, set.dev, set.n_dev * sizeof *dev);
-        x.main = set.main;
-        x.node = node;
-        x.dev = dev;
-        x.n_pick = keep_largest(&x, node, dev, set.n_dev, n);
-        leaf_time(&x);
-    }
-    solution_done(&set);
-}
-
-static uint32_t max_devices(const struct solver *v)
-{
-    uint32_t most = v->p->max_devices ? v->p->max_devices : UINT32_MAX;
-    return most < v->n_layers ? most : v->n_layers;
-}
-
-/* Exactly k nodes: fewest devices, then time. *sure: a "no" is proved. */
-static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
-{
-    struct snode *nodes;
-    struct bounds b;
-    bool cut, found = false, proved = true;
-    uint32_t n = prepare_nodes(v, k, k == 1, UINT32_MAX, &nodes, &cut), most = max_devices(v);
-    if (n >= k) {
-        bounds_alloc(&b, nodes, n, k, 0, true);
-        bounds_fill_room(&b);
-        v->steps += bounds_size(n, k, 0);
-        found = exists(v, &b, k, most, s, sure);
-        bounds_done(&b);
-    }
-    if (!found) {
-        free(nodes);
-        return false;
-    }
-    /* One device would do, but alone it is another mode: then every number has to be tried. */
-    bool one = s->bound_dev < 2;
-    most = one ? most : s->bound_dev;
-    if (most < 2) {
-        solution_done(s);
-        free(nodes);
-        return false;
-    }
-    struct solution set = *s;
-    *s = (struct solution){0};
-    if (bounds_size(n, k, most) > TABLE_CELLS) {
-        free(nodes);
-        uint32_t fit = (uint32_t)(TABLE_CELLS / bounds_size(0, k, most));
-        n = prepare_nodes(v, k, false, fit > k ? fit : k, &nodes, &cut);
-    }
-    bounds_alloc(&b, nodes, n, k, most, false);
-    bounds_fill_room(&b);
-    v->steps += bounds_size(n, k, most);
-    found = false;
-    uint32_t g = 2, bound_g = 0;
-    for (; one && g <= most && !s->feasible; g++) {
-        least_time(v, &b, k, g, s);
-        proved = proved && s->proved;
-        bound_g = bound_g ? bound_g : g;
-    }
-    for (; !one && g <= most && !found; g++) {
-        bool g_sure = true;
-        found = exists(v, &b, k, g, s, &g_sure);
-        proved = proved && g_sure;
-        if (!bound_g && (found || !g_sure))
-            bound_g = g;
-    }
-    if (found || one)
-        solution_done(&set);
-    else /* the set that showed that k nodes do */
-        *s = set;
-    if (!one) {
-        first_answer(v, s);
-        g = s->n_dev;
-    }
-    if (!one && s->feasible && g <= b.g)
-        least_time(v, &b, k, g, s);
-    s->proved = (s->feasible ? s->proved : one) && proved && !cut;
-    s->bound_dev = bound_g;
-    *sure = s->proved;
-    bounds_done(&b);
-    free(nodes);
-    return s->feasible;
-}
-
-static bool fastest_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
-{
+/* Tables for k nodes and up to g devices (UINT32_MAX: any number), with rooms filled. False when
+ * there are not so many nodes. *cut: not all nodes could be kept. */
+struct tables {
     struct snode *nodes;
     struct bounds b;
     bool cut;
-    uint32_t fit = (uint32_t)(TABLE_CELLS / bounds_size(0, k, 0));
-    uint32_t n = prepare_nodes(v, k, k == 1, UINT32_MAX, &nodes, &cut);
+};
+
+static bool tables_open(struct solver *v, uint32_t k, uint32_t g, uint64_t max_cells,
+                        struct tables *t)
+{
+    *t = (struct tables){0};
+    uint64_t fit = max_cells / bounds_size(0, k, g == UINT32_MAX ? 0 : g);
+    uint32_t n = prepare_nodes(v, k, k == 1, UINT32_MAX, &t->nodes, &t->cut);
     if (n > fit) {
-        free(nodes);
-        n = prepare_nodes(v, k, false, fit > k ? fit : k, &nodes, &cut);
+        free(t->nodes);
+        n = prepare_nodes(v, k, false, fit > k ? (uint32_t)fit : k, &t->nodes, &t->cut);
     }
-    *sure = !cut;
-    if (n >= k) {
-        bounds_alloc(&b, nodes, n, k, 0, true);
-        bounds_fill_room(&b);
-        v->steps += bounds_size(n, k, 0);
-        least_time(v, &b, k, max_devices(v), s);
-        *sure = *sure && s->proved;
-        s->proved = *sure;
-        bounds_done(&b);
+    if (n < k)
+        return false;
+    bounds_alloc(&t->b, t->nodes, n, k, g, v->n_by);
+    bounds_fill_room(&t->b);
+    v->steps += bounds_size(n, k, t->b.g);
+    return true;
+}
+
+static void tables_close(struct tables *t)
+{
+    bounds_done(&t->b);
+    free(t->nodes);
+}
+
+/* What the passes over one number of nodes agree on. */
+struct pass {
+    struct solver *v;
+    struct tables t;
+    uint32_t k, most;
+    bool proved;
+    uint32_t bound_g; /* the first number of devices that is not proved too few */
+};
+
+/* The first number of devices from g on that could do by size; p->most + 1 when none does. *s: a
+ * set that does. */
+static uint32_t first_by_size(struct pass *p, uint32_t g, struct solution *s)
+{
+    bool found = false;
+    for (; g <= p->most; g++) {
+        bool sure = true;
+        found = exists(p->v, &p->t.b, p->k, g, s, &sure);
+        p->proved = p->proved && sure;
+        if (!p->bound_g && (found || !sure))
+            p->bound_g = g;
+        if (found)
+            break;
     }
-    free(nodes);
+    return g;
+}
+
+/* Sizes decide on the number of devices; then the least value with so many. */
+static void by_size(struct pass *p, struct solution *s)
+{
+    struct solution set = *s;
+    *s = (struct solution){0};
+    if (first_by_size(p, 2, s) <= p->most)
+        solution_done(&set);
+    else /* the set that showed that k nodes do */
+        *s = set;
+    search_first(p->v, s);
+    if (s->feasible && s->n_dev <= p->t.b.g)
+        least_value(p->v, &p->t.b, p->k, s->n_dev, s);
+}
+
+/* Other constraints decide too: every number of devices in turn. */
+static void by_turns(struct pass *p, uint32_t g, struct solution *s)
+{
+    solution_done(s);
+    g = first_by_size(p, g, s);
+    solution_done(s);
+    s->proved = true;
+    for (p->bound_g = 0; g <= p->most && !s->feasible; g++) {
+        least_value(p->v, &p->t.b, p->k, g, s);
+        if (!p->bound_g && (s->feasible || !s->proved))
+            p->bound_g = g;
+        p->proved = p->proved && s->proved;
+    }
+}
+
+/* Exactly k nodes: fewest devices, then value. *sure: a "no" is proved. */
+static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
+{
+    struct pass p = {.v = v, .k = k, .most = solver_most(v), .proved = true};
+    uint32_t least = v->p->min_devices > 2 ? v->p->min_devices : 2;
+    bool found =
+        tables_open(v, k, UINT32_MAX, UINT64_MAX, &p.t) && exists(v, &p.t.b, k, p.most, s, sure);
+    tables_close(&p.t);
+    if (!found || p.most < least) {
+        solution_done(s);
+        return false;
+    }
+    /* Where one device would do, alone it is another mode: then every number has to be tried. */
+    bool sized = v->bound_by_size && !v->p->limit_value && s->bound_dev >= 2;
+    p.most = sized ? s->bound_dev : p.most;
+    tables_open(v, k, p.most, TABLE_CELLS, &p.t);
+    if (sized)
+        by_size(&p, s);
+    else
+        by_turns(&p, least, s);
+    s->proved = (s->feasible ? s->proved : !sized) && p.proved && !p.t.cut;
+    s->bound_dev = p.bound_g;
+    *sure = s->proved;
+    tables_close(&p.t);
     return s->feasible;
+}
+
+/* Exactly k nodes: least value, whatever the number of devices. */
+static bool fastest_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
+{
+    struct tables t;
+    uint32_t most = solver_most(v), least = v->p->min_devices;
+    bool any = least < 2;
+    *sure = true;
+    if (tables_open(v, k, any ? UINT32_MAX : most, TABLE_CELLS, &t)) {
+        int64_t bound = PLACE_INF;
+        for (uint32_t g = any ? most : least; g <= most; g++) {
+            least_value(v, &t.b, k, g, s);
+            *sure = *sure && s->proved;
+            bound = s->proved || s->bound_value > bound ? bound : s->bound_value;
+        }
+        s->bound_value = *sure && s->feasible ? s->value : bound;
+    }
+    *sure = *sure && !t.cut;
+    s->proved = *sure;
+    tables_close(&t);
+    return s->feasible;
+}
+
+/* Only values below this are answers: the caller's limit, and that on time where nothing has costs.
+ */
+static int64_t ceiling(const struct solver *v)
+{
+    const struct problem *p = v->p;
+    int64_t most = p->limit_value ? p->limit_value : PLACE_INF;
+    int64_t time = p->limit_ns && !v->costs ? value_mul(v->scale, p->limit_ns) : PLACE_INF;
+    return time < most ? time + 1 : most;
 }
 
 static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solution *out,
                   bool (*at)(struct solver *, uint32_t, struct solution *, bool *))
 {
     *out = (struct solution){0};
+    v->ceiling = ceiling(v);
     bool sure = true;
     /* Each node but the main one has a device in use. */
-    uint32_t most = v->n_nodes < max_devices(v) + 1 ? v->n_nodes : max_devices(v) + 1, bound = 0;
+    uint32_t most = v->n_nodes < solver_most(v) + 1 ? v->n_nodes : solver_most(v) + 1, bound = 0;
     k_hi = k_hi < most ? k_hi : most;
-    if (any_main(v) && prepare_enough(v, max_devices(v)))
+    if (any_main(v) && prepare_enough(v, solver_most(v)))
         for (uint32_t k = k_least(v, k_lo); k <= k_hi && !out->feasible; k++) {
             bool k_sure = true;
             at(v, k, out, &k_sure);

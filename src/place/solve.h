@@ -1,4 +1,4 @@
-/* The search over nodes and devices: fewest nodes, fewest devices, least time. Pure; any thread.
+/* The search over nodes and devices: fewest nodes, fewest devices, least value. Pure; any thread.
  *
  * A problem is one way of holding the model ("mode"): all layers on devices; the first ones on the
  * main node's CPU; experts in its RAM. Bounds on layers, bytes and time for every suffix of the
@@ -23,7 +23,7 @@ struct pdev {
     uint32_t rank; /* filled by solve_prepare */
     uint32_t speed;
     uint32_t id;  /* total order of devices, the caller's */
-    int64_t cost; /* of using it at all, in units of the value; what the policy counts but time */
+    int64_t cost; /* of using it at all, in units of the value; 0 or more */
 };
 struct pnode {
     struct pdev *dev; /* owned by the caller */
@@ -32,13 +32,13 @@ struct pnode {
     uint32_t n_cpu_max; /* layers its RAM holds as the main node (CPU mode) */
     uint32_t tag;       /* total order of nodes, the caller's */
     bool special;       /* has a link of its own */
-    bool all_or_none;   /* all of its devices are used, or none */
-    int64_t cost;       /* of its taking part, in units of the value */
+    bool all_or_none;   /* all of its devices are used, or none; its RAM (remote_only) apart */
+    int64_t cost;       /* of its taking part, in units of the value; 0 or more */
     int64_t main_cost;  /* of its being the main node, in addition */
 };
 
 /* What is minimised is the value: time_scale * ns + the costs of devices, nodes, main node and
- * hops. The caller sees to it that no value is above PLACE_INF. */
+ * hops. Values saturate at PLACE_INF; an answer of that value is none. */
 struct problem {
     const struct need *need;
     const struct speed *speeds; /* faster ones first, by the caller's total order */
@@ -56,9 +56,11 @@ struct problem {
     int64_t time_scale;   /* of ns in the value; 0: 1 */
     int64_t hop_cost; /* of each device on another node than the main one, in units of the value */
     int64_t limit_ns; /* answers slower than this are none; 0: no bound */
-    int64_t limit_value;  /* answers of this value or more are none; 0: no bound. The caller may
-                             lower it between two solves: it has found something better elsewhere */
-    int64_t stage_ns;     /* no device takes longer for its own layers; 0: no bound */
+    int64_t limit_value; /* answers of this value or more are none; 0: no bound. The caller may
+                            lower it between two solves: it has found something better elsewhere */
+    /* No stage of the pipeline takes longer: a device's layers, its speed's fixed time, output
+     * layer and way to the main node (but `once`), or the layers on the CPU; 0: no bound. */
+    int64_t stage_ns;
     uint32_t remote_only; /* devices of this speed are not used on the main node (its CPU) */
 };
 enum { PLACE_NO_SPEED = UINT32_MAX >> 1 }; /* for remote_only: none */
@@ -83,12 +85,12 @@ struct solver;
 struct solver *solver_new(struct problem *p, uint64_t steps);
 void solver_free(struct solver *v);
 uint64_t solver_steps(const struct solver *v); /* used so far */
-/* No answer with k nodes has a value below this. */
+/* No answer with k or more nodes has less value than this. */
 int64_t solver_floor(const struct solver *v, uint32_t k);
 
-/* All layers on devices: nodes from k_lo to k_hi, then fewest devices (two or more), then time. */
+/* All layers on devices: nodes from k_lo to k_hi, then fewest devices (two or more), then value. */
 void solve_tiered(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solution *out);
-/* Fewest nodes from k_lo to k_hi, then time, then fewest devices. */
+/* Fewest nodes from k_lo to k_hi, then value. */
 void solve_fastest(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solution *out);
 
 #endif

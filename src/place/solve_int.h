@@ -13,12 +13,36 @@ struct solver {
     uint64_t steps, budget;
     uint32_t n_layers;
     uint64_t want[CAP_COUNT]; /* measures of the whole model */
+    int64_t scale;            /* of ns in the value */
+    int64_t ceiling;          /* answers have less value than this */
+    bool costs;               /* somewhere a cost is not zero */
+    bool bound_by_size;       /* what fits is what the constraints allow: no others are set */
+    uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
     int64_t floor_ns;         /* every layer on its fastest kind, and the fastest output layer */
     int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
     int64_t *cpu_excess;      /* [x]: of the first x layers on the CPU */
     struct net net_min;       /* the cheapest link there is */
     int64_t *price;           /* [speed][x] scratch for one lambda */
+    uint64_t (*stage_caps)[CAP_COUNT]; /* [speed]: most in a device's longest time; or NULL */
 };
+
+/* Sums of values saturate. Both are within PLACE_INF, above or below zero. */
+static inline int64_t value_add(int64_t a, int64_t b)
+{
+    int64_t x = a + b;
+    return x > PLACE_INF ? PLACE_INF : x < -PLACE_INF ? -PLACE_INF : x;
+}
+static inline int64_t value_mul(int64_t a, int64_t b)
+{
+    int64_t x;
+    if (__builtin_mul_overflow(a, b, &x))
+        x = (a < 0) == (b < 0) ? PLACE_INF : -PLACE_INF;
+    return x > PLACE_INF ? PLACE_INF : x < -PLACE_INF ? -PLACE_INF : x;
+}
+static inline int64_t value_scale(const struct solver *v, uint32_t by)
+{
+    return by == BY_TIME ? 1 : v->scale;
+}
 
 /* prepare.c */
 void prepare_floor(struct solver *v);
@@ -28,7 +52,11 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
                        struct snode **out, bool *cut);
 /* Could the best `most` devices of all nodes together, and a CPU, hold the model? */
 bool prepare_enough(const struct solver *v, uint32_t most);
-void prepare_prices(struct solver *v, struct snode *nodes, uint32_t n, int64_t lambda);
+/* Fills the nodes' worth by a measure for one price per layer. */
+void prepare_prices(struct solver *v, uint32_t by, struct snode *nodes, uint32_t n, int64_t lambda);
+/* The most of each measure that a device holds; `own` is room for it. */
+const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64_t own[CAP_COUNT]);
+void prepare_stage(struct solver *v);                                   /* stage_caps */
 struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* indexes of nodes */
 
 /* polish.c: among equally fast answers the tidiest: nodes together, main last, smaller devices,
@@ -40,5 +68,10 @@ void solver_leaf(const struct solver *v, uint32_t main, const uint32_t *node, co
                  uint32_t n, struct leaf_dev *out, struct leaf *leaf);
 /* Constant of an answer: base and the first remote device in pipeline order. */
 int64_t solver_extra(const struct solver *v, uint32_t main, const uint32_t *node, uint32_t n);
+/* Costs of a set of devices. */
+int64_t solver_cost(const struct solver *v, uint32_t main, const uint32_t *node,
+                    const uint32_t *dev, uint32_t n);
+/* The most devices an answer can use. */
+uint32_t solver_most(const struct solver *v);
 
 #endif

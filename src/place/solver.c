@@ -5,11 +5,14 @@
 
 #include <string.h>
 
-static int by_speed_and_rank(const void *a, const void *b)
+/* The groups of a node, best devices first in each. */
+static int by_group(const void *a, const void *b)
 {
     const struct pdev *x = a, *y = b;
     if (x->speed != y->speed)
         return x->speed < y->speed ? -1 : 1;
+    if (x->cost != y->cost)
+        return x->cost < y->cost ? -1 : 1;
     if (x->rank != y->rank)
         return x->rank > y->rank ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
@@ -32,8 +35,8 @@ static int compare(const struct snode *a, const struct snode *b)
         return x > y ? -1 : 1;
     if (a->n_dev != b->n_dev)
         return a->n_dev < b->n_dev ? -1 : 1;
-    if (a->src->main_ok != b->src->main_ok)
-        return a->src->main_ok ? -1 : 1;
+    if (a->main_ok != b->main_ok)
+        return a->main_ok ? -1 : 1;
     if (a->cpu_lay != b->cpu_lay)
         return a->cpu_lay > b->cpu_lay ? -1 : 1;
     for (uint32_t i = 0; i < a->n_dev; i++) {
@@ -42,7 +45,15 @@ static int compare(const struct snode *a, const struct snode *b)
             return p->speed < q->speed ? -1 : 1;
         if (p->rank != q->rank)
             return p->rank > q->rank ? -1 : 1;
+        if (p->cost != q->cost)
+            return p->cost < q->cost ? -1 : 1;
     }
+    if (a->src->all_or_none != b->src->all_or_none)
+        return a->src->all_or_none ? 1 : -1;
+    if (a->src->cost != b->src->cost)
+        return a->src->cost < b->src->cost ? -1 : 1;
+    if (a->main_ok && a->src->main_cost != b->src->main_cost)
+        return a->src->main_cost < b->src->main_cost ? -1 : 1;
     if (a->src->special || b->src->special)
         return (a->src->tag > b->src->tag) - (a->src->tag < b->src->tag);
     return 0;
@@ -55,49 +66,118 @@ static int by_profile(const void *a, const void *b)
     return c ? c : (x->src->tag > y->src->tag) - (x->src->tag < y->src->tag);
 }
 
-static void fill_room(struct solver *v, struct snode *s)
+static int more(const void *a, const void *b)
 {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Sums of the largest q. Devices by rank are in that order, but not where time limits them too. */
+static void fill_caps(const struct solver *v, struct snode *s)
+{
+    uint64_t own[CAP_COUNT];
     for (uint32_t q = 0; q < s->n_dev; q++) {
-        const uint64_t *cap = ranks_caps(v->ranks, s->src->dev[s->top[q]].rank);
+        const uint64_t *cap = solver_caps(v, &s->src->dev[s->top[q]], own);
         for (uint32_t c = 0; c < CAP_COUNT; c++)
-            s->cap[c][q + 1] = s->cap[c][q] + cap[c];
+            s->cap[c][q + 1] = cap[c];
     }
-    if (!v->p->cpu_ns || !s->src->main_ok)
+    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+        if (v->stage_caps)
+            qsort(s->cap[c] + 1, s->n_dev, sizeof **s->cap, more);
+        for (uint32_t q = 0; q < s->n_dev; q++)
+            s->cap[c][q + 1] += s->cap[c][q];
+    }
+}
+
+/* Layers on the CPU, if it were the main node. */
+static void fill_cpu(const struct solver *v, struct snode *s)
+{
+    const struct problem *p = v->p;
+    s->main_ok = s->src->main_ok;
+    if (!p->cpu_ns || !s->main_ok)
         return;
     s->cpu_lay = s->src->n_cpu_max < v->n_layers ? s->src->n_cpu_max : v->n_layers;
+    while (p->stage_ns && s->cpu_lay && p->cpu_ns[s->cpu_lay] > p->stage_ns)
+        s->cpu_lay--;
+    s->main_ok = s->cpu_lay > 0;
     for (uint32_t c = 0; c < CAP_COUNT; c++)
         s->cpu_cap[c] = ranks_measure(v->ranks, c, s->cpu_lay);
 }
 
-static void init_node(struct solver *v, struct pnode *src, struct snode *s)
+/* Devices that hold no layer at all are none. Without all of its own devices a whole node has only
+ * its RAM. Returns how many devices are free to be used whatever the others are. */
+static uint32_t drop_useless(struct solver *v, struct pnode *src)
 {
-    /* Devices that hold no layer at all are none. */
-    uint32_t n = 0;
+    uint32_t n = 0, n_free = 0;
+    bool whole = true;
     for (uint32_t i = 0; i < src->n_dev; i++) {
         src->dev[i].rank = ranks_of(v->ranks, src->dev[i].room);
-        if (ranks_layers(v->ranks, src->dev[i].rank))
-            src->dev[n++] = src->dev[i];
+        whole = whole && (ranks_layers(v->ranks, src->dev[i].rank) ||
+                          src->dev[i].speed == v->p->remote_only);
+    }
+    for (uint32_t i = 0; i < src->n_dev; i++) {
+        bool ram = src->dev[i].speed == v->p->remote_only;
+        if (!ranks_layers(v->ranks, src->dev[i].rank) || (src->all_or_none && !whole && !ram))
+            continue;
+        n_free += ram;
+        src->dev[n++] = src->dev[i];
     }
     src->n_dev = n;
-    qsort(src->dev, n, sizeof *src->dev, by_speed_and_rank);
-    *s = (struct snode){.src = src, .index = (uint32_t)(src - v->p->nodes), .n_dev = n};
+    return n_free;
+}
+
+static void alloc_node(struct snode *s, uint32_t n_by)
+{
+    size_t n = s->n_dev, one = 5 * n + 2 + 2 * s->n_groups;
+    uint64_t *p = mem_calloc(CAP_COUNT * (n + 1) + n_by * one, sizeof *p);
+    for (uint32_t c = 0; c < CAP_COUNT; c++, p += n + 1)
+        s->cap[c] = p;
+    for (uint32_t i = 0; i < n_by; i++, p += one) {
+        struct worth *w = &s->by[i];
+        w->one = (int64_t *)p;
+        w->loc = w->one + n;
+        w->rem = w->loc + n + 1;
+        w->gloc = w->rem + n + 1;
+        w->grem = w->gloc + n + s->n_groups;
+    }
+}
+
+static void init_node(struct solver *v, struct pnode *src, struct snode *s)
+{
+    uint32_t n_free = drop_useless(v, src), n = src->n_dev;
+    qsort(src->dev, n, sizeof *src->dev, by_group);
+    *s = (struct snode){
+        .src = src, .index = (uint32_t)(src - v->p->nodes), .n_dev = n, .n_free = n_free};
     s->groups = mem_calloc(n + 1, sizeof *s->groups);
     s->top = mem_calloc(n + 1, sizeof *s->top);
-    s->cap[0] = mem_calloc((CAP_COUNT + 4) * ((size_t)n + 1), sizeof **s->cap);
-    for (uint32_t c = 1; c < CAP_COUNT; c++)
-        s->cap[c] = s->cap[c - 1] + n + 1;
-    s->loc = (int64_t *)s->cap[CAP_COUNT - 1] + n + 1;
-    s->rem = s->loc + n + 1;
-    s->gloc = s->rem + n + 1;
-    s->grem = s->gloc + n + 1;
     for (uint32_t i = 0; i < n; i++) {
+        const struct pdev *d = &src->dev[i];
         s->top[i] = i;
-        if (i == 0 || src->dev[i].speed != src->dev[i - 1].speed)
+        if (i == 0 || d->speed != d[-1].speed || d->cost != d[-1].cost)
             s->groups[s->n_groups++] = (struct group){i, 0};
         s->groups[s->n_groups - 1].n++;
     }
+    alloc_node(s, v->n_by);
     qsort_r(s->top, n, sizeof *s->top, by_rank, src->dev);
-    fill_room(v, s);
+    fill_caps(v, s);
+    fill_cpu(v, s);
+}
+
+/* What of the problem the search has to look at beside sizes and time. */
+static void fill_goal(struct solver *v)
+{
+    const struct problem *p = v->p;
+    v->scale = p->time_scale > 0 ? p->time_scale : 1;
+    v->bound_by_size = p->min_devices <= 2 && !p->limit_ns && !p->stage_ns;
+    for (uint32_t i = 0; i < p->n_nodes; i++) {
+        const struct pnode *n = &p->nodes[i];
+        v->costs = v->costs || n->cost || n->main_cost;
+        v->bound_by_size = v->bound_by_size && !n->all_or_none;
+        for (uint32_t d = 0; d < n->n_dev && !v->costs; d++)
+            v->costs = n->dev[d].cost != 0;
+    }
+    v->costs = v->costs || p->hop_cost;
+    v->n_by = v->costs && p->limit_ns ? 2 : 1;
 }
 
 struct solver *solver_new(struct problem *p, uint64_t steps)
@@ -110,6 +190,8 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
     for (uint32_t c = 0; c < CAP_COUNT; c++)
         v->want[c] = ranks_measure(v->ranks, c, v->n_layers + 1);
     v->steps = (uint64_t)v->n_layers * v->n_layers;
+    fill_goal(v);
+    prepare_stage(v);
     v->n_nodes = p->n_nodes;
     v->nodes = mem_calloc(p->n_nodes + 1, sizeof *v->nodes);
     for (uint32_t i = 0; i < p->n_nodes; i++)
@@ -143,6 +225,7 @@ void solver_free(struct solver *v)
     free(v->excess);
     free(v->cpu_excess);
     free(v->price);
+    free(v->stage_caps);
     free(v->nodes);
     ranks_free(v->ranks);
     free(v);
@@ -153,6 +236,28 @@ uint64_t solver_steps(const struct solver *v)
     return v->steps;
 }
 
+uint32_t solver_most(const struct solver *v)
+{
+    uint32_t most = v->p->max_devices ? v->p->max_devices : UINT32_MAX;
+    return most < v->n_layers ? most : v->n_layers;
+}
+
+/* Costs of k nodes at least, one of them the main node, the others with a device each. */
+static int64_t least_cost(const struct solver *v, uint32_t k)
+{
+    int64_t node = PLACE_INF, main = PLACE_INF, dev = PLACE_INF;
+    for (uint32_t i = 0; i < v->n_nodes; i++) {
+        const struct pnode *n = v->nodes[i].src;
+        node = n->cost < node ? n->cost : node;
+        if (v->nodes[i].main_ok && n->main_cost < main)
+            main = n->main_cost;
+        for (uint32_t d = 0; d < n->n_dev; d++)
+            dev = n->dev[d].cost < dev ? n->dev[d].cost : dev;
+    }
+    int64_t remote = value_mul(value_add(dev, v->p->hop_cost), k - 1);
+    return value_add(value_add(value_mul(node, k), main), k > 1 ? remote : dev);
+}
+
 int64_t solver_floor(const struct solver *v, uint32_t k)
 {
     int64_t fixed = PLACE_INF;
@@ -161,7 +266,24 @@ int64_t solver_floor(const struct solver *v, uint32_t k)
     int64_t more = k > 1 && fixed < PLACE_INF
                        ? v->net_min.once + (k - 1) * v->net_min.fixed + (k - 2) * fixed
                        : 0;
-    return v->floor_ns + v->p->base_ns + more;
+    int64_t value = value_mul(v->scale, v->floor_ns + v->p->base_ns + more);
+    return v->costs ? value_add(value, least_cost(v, k)) : value;
+}
+
+int64_t solver_cost(const struct solver *v, uint32_t main, const uint32_t *node,
+                    const uint32_t *dev, uint32_t n)
+{
+    const struct pnode *nodes = v->p->nodes;
+    int64_t sum = v->costs ? value_add(nodes[main].cost, nodes[main].main_cost) : 0;
+    for (uint32_t i = 0; i < n && v->costs; i++) {
+        bool seen = node[i] == main;
+        for (uint32_t k = i; k-- > 0 && !seen;)
+            seen = node[k] == node[i];
+        sum = value_add(sum, nodes[node[i]].dev[dev[i]].cost);
+        sum = node[i] == main ? sum : value_add(sum, v->p->hop_cost);
+        sum = seen ? sum : value_add(sum, nodes[node[i]].cost);
+    }
+    return sum;
 }
 
 void solution_done(struct solution *s)
@@ -190,9 +312,12 @@ void solver_leaf(const struct solver *v, uint32_t main, const uint32_t *node, co
                           .dev = out,
                           .n_dev = n,
                           .cpu_ns = p->cpu_ns,
-                          .n_cpu_max = p->cpu_ns ? m->n_cpu_max : 0};
+                          .n_cpu_max = p->cpu_ns ? m->n_cpu_max : 0,
+                          .stage_ns = p->stage_ns};
     if (leaf->n_cpu_max >= v->n_layers) /* a device in use holds at least one */
         leaf->n_cpu_max = v->n_layers - 1;
+    while (p->stage_ns && leaf->n_cpu_max && p->cpu_ns[leaf->n_cpu_max] > p->stage_ns)
+        leaf->n_cpu_max--;
 }
 
 int64_t solver_extra(const struct solver *v, uint32_t main, const uint32_t *node, uint32_t n)

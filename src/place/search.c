@@ -1,0 +1,366 @@
+/* Depth-first search between bounds; see search.h and README.md. */
+#include "place/search.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+enum {
+    MIN_LEAVES = 4, /* even without any budget: an answer, if a poor one, is better than none */
+    LEAF_WORK = 4 << 20, /* cells of one leaf's table */
+};
+
+struct acc {
+    int64_t cap[CAP_COUNT], tim[BY_COUNT];
+};
+
+/* ---- leaves ---- */
+
+static void keep(struct search *x, const struct leaf_answer *a, int64_t ns, int64_t value)
+{
+    uint32_t n = x->n_pick;
+    struct solution *s = x->best;
+    solution_done(s);
+    *s = (struct solution){.feasible = true,
+                           .main = x->main,
+                           .n_nodes = x->k,
+                           .n_dev = n,
+                           .n_cpu = a->n_cpu,
+                           .node = mem_calloc(n + 1, sizeof *s->node),
+                           .dev = mem_calloc(n + 1, sizeof *s->dev),
+                           .counts = mem_calloc(n + 1, sizeof *s->counts),
+                           .ns = ns,
+                           .value = value};
+    for (uint32_t i = 0; i < n; i++) {
+        s->node[i] = x->node[a->order[i]];
+        s->dev[i] = x->dev[a->order[i]];
+        s->counts[i] = a->counts[i];
+    }
+    x->found = true;
+}
+
+struct pick {
+    uint32_t rank, node, dev;
+};
+
+static int larger(const void *a, const void *b)
+{
+    const struct pick *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank > y->rank ? -1 : 1;
+    if (x->node != y->node)
+        return x->node < y->node ? -1 : 1;
+    return (x->dev > y->dev) - (x->dev < y->dev);
+}
+
+/* Moves the `most` picks of best rank to the front: a larger device does whatever a smaller does.
+ */
+static uint32_t keep_largest(const struct search *x, uint32_t *node, uint32_t *dev, uint32_t n,
+                             uint32_t most)
+{
+    if (n <= most)
+        return n;
+    mem_auto struct pick *p = mem_calloc(n, sizeof *p);
+    for (uint32_t i = 0; i < n; i++)
+        p[i] = (struct pick){x->v->p->nodes[node[i]].dev[dev[i]].rank, node[i], dev[i]};
+    qsort(p, n, sizeof *p, larger);
+    for (uint32_t i = 0; i < most; i++) {
+        node[i] = p[i].node;
+        dev[i] = p[i].dev;
+    }
+    return most;
+}
+
+/* Kept as a set: the caller needs to know which nodes and how many devices. */
+static void keep_set(struct search *x, const uint32_t *node, const uint32_t *dev, uint32_t n)
+{
+    struct solution *s = x->best;
+    solution_done(s);
+    *s = (struct solution){.main = x->main, .n_nodes = x->k, .n_dev = n};
+    s->node = mem_calloc(n, sizeof *s->node);
+    s->dev = mem_calloc(n, sizeof *s->dev);
+    memcpy(s->node, node, n * sizeof *node);
+    memcpy(s->dev, dev, n * sizeof *dev);
+    x->found = true;
+}
+
+static void leaf_fit(struct search *x)
+{
+    if (x->n_pick == 0)
+        return;
+    struct leaf l;
+    mem_auto struct leaf_dev *leaf_dev = mem_calloc(x->n_pick, sizeof *leaf_dev);
+    mem_auto uint32_t *node = mem_calloc(x->n_pick, sizeof *node);
+    mem_auto uint32_t *dev = mem_calloc(x->n_pick, sizeof *dev);
+    memcpy(node, x->node, x->n_pick * sizeof *node);
+    memcpy(dev, x->dev, x->n_pick * sizeof *dev);
+    uint32_t n = keep_largest(x, node, dev, x->n_pick, x->most_dev), used;
+    solver_leaf(x->v, x->main, node, dev, n, leaf_dev, &l);
+    l.max_work = LEAF_WORK;
+    bool exact;
+    uint64_t work = 0;
+    used = leaf_fits(&l, &exact, &work);
+    x->v->steps += work / 8 + 1;
+    x->unsure |= !exact;
+    if (used) {
+        keep_set(x, node, dev, n);
+        x->best->bound_dev = used;
+        x->stopped = true;
+    }
+}
+
+/* An answer is wanted: within the limit on time, and of less value than the best so far. */
+static bool wanted(const struct search *x, int64_t ns, int64_t value)
+{
+    int64_t limit = x->v->p->limit_ns;
+    return value < x->below && (!limit || ns <= limit);
+}
+
+/* With unequal links it matters a little which remote device comes first; the leaf did not look at
+ * that, so another order may be faster by the difference. */
+static int64_t least_ns(const struct search *x, const struct leaf_answer *a, int64_t ns)
+{
+    const struct problem *p = x->v->p;
+    int64_t least = ns;
+    for (uint32_t i = 0; i < x->n_pick && p->n_pairs; i++)
+        if (x->node[i] != x->main) {
+            int64_t other = a->ns + p->base_ns + solver_net(p, x->main, x->node[i]).once;
+            least = other < least ? other : least;
+        }
+    return least;
+}
+
+static void leaf_value(struct search *x)
+{
+    struct solver *v = x->v;
+    struct leaf l;
+    uint32_t n = x->n_pick;
+    if (n == 0)
+        return;
+    mem_auto struct leaf_dev *dev = mem_calloc(n + 1, sizeof *dev);
+    mem_auto uint16_t *order = mem_calloc(n + 1, sizeof *order);
+    mem_auto uint16_t *counts = mem_calloc(n + 1, sizeof *counts);
+    solver_leaf(v, x->main, x->node, x->dev, n, dev, &l);
+    l.max_work = LEAF_WORK;
+    struct leaf_answer a = {.order = order, .counts = counts};
+    leaf_solve(&l, &a);
+    v->steps += a.work / 8 + 1;
+    x->unsure |= !a.exact;
+    if (!a.feasible)
+        return;
+    mem_auto uint32_t *node = mem_calloc(n + 1, sizeof *node);
+    for (uint32_t i = 0; i < n; i++)
+        node[i] = x->node[order[i]];
+    int64_t ns = a.ns + solver_extra(v, x->main, node, n), least = least_ns(x, &a, ns);
+    int64_t cost = solver_cost(v, x->main, x->node, x->dev, n);
+    int64_t value = value_add(value_mul(v->scale, ns), cost);
+    if (least < ns)
+        x->unsure |= wanted(x, least, value_add(value_mul(v->scale, least), cost));
+    if (wanted(x, ns, value)) {
+        keep(x, &a, ns, value);
+        x->below = value;
+    }
+}
+
+void search_first(struct solver *v, struct solution *s)
+{
+    struct solution set = *s;
+    *s = (struct solution){0};
+    for (uint32_t n = set.bound_dev < 2 ? 2 : set.bound_dev; n <= set.n_dev && !s->feasible; n++) {
+        struct search x = {.v = v, .best = s, .k = set.n_nodes, .below = v->ceiling};
+        mem_auto uint32_t *node = mem_calloc(set.n_dev, sizeof *node);
+        mem_auto uint32_t *dev = mem_calloc(set.n_dev, sizeof *dev);
+        memcpy(node, set.node, set.n_dev * sizeof *node);
+        memcpy(dev, set.dev, set.n_dev * sizeof *dev);
+        x.main = set.main;
+        x.node = node;
+        x.dev = dev;
+        x.n_pick = keep_largest(&x, node, dev, set.n_dev, n);
+        leaf_value(&x);
+    }
+    solution_done(&set);
+}
+
+/* ---- branches ---- */
+
+/* Can nodes from i on still complete this? */
+static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
+                const struct acc *a)
+{
+    const struct bounds *b = x->b;
+    size_t at = BOUNDS_AT(b, i, k, b->free_g ? 0 : g, m);
+    if (b->cap[0][at] < 0)
+        return false;
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        if ((uint64_t)(a->cap[c] + b->cap[c][at]) < x->v->want[c])
+            return false;
+    if (x->goal == GOAL_FITS)
+        return true;
+    if (b->n_by > 1 && a->tim[BY_TIME] + b->tim[BY_TIME][at] + x->rest[BY_TIME] > x->v->p->limit_ns)
+        return false;
+    int64_t rest = b->tim[BY_VALUE][at];
+    return rest < PLACE_INF && a->tim[BY_VALUE] + rest + x->rest[BY_VALUE] < x->below;
+}
+
+static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
+                   const struct acc *a);
+
+static void descend(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m,
+                    const struct acc *a)
+{
+    if (!can(x, j + 1, k, g, m, a))
+        return;
+    if (k == 0) {
+        x->leaves++;
+        if (x->goal == GOAL_FITS)
+            leaf_fit(x);
+        else
+            leaf_value(x);
+    } else {
+        branch(x, j + 1, k, g, m, a);
+    }
+}
+
+static void push(struct search *x, const struct snode *s, uint32_t dev)
+{
+    x->node[x->n_pick] = s->index;
+    x->dev[x->n_pick++] = dev;
+}
+
+/* The best q devices of a node, for "does it fit". */
+static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
+                     const struct acc *a)
+{
+    const struct snode *s = &x->b->nodes[j];
+    uint32_t most = x->b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g, mark = x->n_pick;
+    uint32_t least = x->b->free_g ? most : !main;
+    if (!x->b->free_g && k == 1)
+        least = most = g <= s->n_dev ? g : s->n_dev;
+    for (uint32_t q = most + 1; q-- > least && !x->stopped;) {
+        if (q == 0 && !main)
+            break;
+        struct acc next = *a;
+        for (uint32_t c = 0; c < CAP_COUNT; c++)
+            next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
+        for (uint32_t d = 0; d < q; d++)
+            push(x, s, s->top[d]);
+        descend(x, j, k - 1, g - (x->b->free_g ? 0 : q), m - main, &next);
+        x->n_pick = mark;
+    }
+}
+
+static void add_caps(struct acc *a, const uint64_t *cap, int64_t sign)
+{
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        a->cap[c] += sign * (int64_t)cap[c];
+}
+
+/* Of a node whose devices are used all or not at all: can q be right for this group, with `before`
+ * devices of earlier groups taken? */
+static bool group_takes(const struct search *x, const struct snode *s, uint32_t grp, uint32_t q,
+                        uint32_t before)
+{
+    const struct group *r = &s->groups[grp];
+    if (!s->src->all_or_none || s->src->dev[r->first].speed == x->v->p->remote_only)
+        return true;
+    return q == (before ? r->n : 0) || (grp == 0 && q == r->n);
+}
+
+/* Every "how many of each group" of a node, for value. */
+static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, uint32_t g,
+                        uint32_t m, bool main, uint32_t mark, const struct acc *a)
+{
+    const struct snode *s = &x->b->nodes[j];
+    if (x->stopped)
+        return;
+    if (grp == s->n_groups) {
+        if ((x->n_pick > mark || main) && (x->b->free_g || k > 1 || g == 0))
+            descend(x, j, k - 1, g, m - main, a);
+        return;
+    }
+    const struct group *r = &s->groups[grp];
+    uint32_t most = r->n < g ? r->n : g, before = x->n_pick;
+    if (main && s->src->dev[r->first].speed == x->v->p->remote_only)
+        most = 0;
+    struct acc next = *a;
+    uint64_t own[CAP_COUNT];
+    for (uint32_t q = 0; q < most; q++) {
+        add_caps(&next, solver_caps(x->v, &s->src->dev[r->first + q], own), 1);
+        push(x, s, r->first + q);
+    }
+    /* Most first; the sums are taken off again one device at a time. */
+    for (uint32_t q = most + 1; q-- > 0;) {
+        for (uint32_t by = 0; by < x->b->n_by; by++) {
+            const int64_t *val = main ? s->by[by].gloc : s->by[by].grem;
+            next.tim[by] = value_add(a->tim[by], val[r->first + grp + q]);
+        }
+        if (group_takes(x, s, grp, q, before - mark))
+            take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
+        x->n_pick = before + (q ? q - 1 : 0);
+        if (q)
+            add_caps(&next, solver_caps(x->v, &s->src->dev[r->first + q - 1], own), -1);
+    }
+}
+
+/* One node as the main one or not. */
+static void take_node(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
+                      const struct acc *a)
+{
+    const struct snode *s = &x->b->nodes[j];
+    if (main)
+        x->main = s->index;
+    if (x->goal == GOAL_FITS) {
+        take_top(x, j, k, g, m, main, a);
+        return;
+    }
+    struct acc next = *a;
+    if (main)
+        add_caps(&next, s->cpu_cap, 1);
+    for (uint32_t by = 0; by < x->b->n_by; by++) {
+        const struct worth *w = &s->by[by];
+        next.tim[by] = value_add(next.tim[by], main ? w->own_loc : w->own_rem);
+    }
+    take_groups(x, j, 0, k, g, m, main, x->n_pick, &next);
+}
+
+static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
+                   const struct acc *a)
+{
+    for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].class_end) {
+        if (++x->v->steps > x->deadline && x->leaves >= MIN_LEAVES) {
+            x->stopped = true;
+            x->unsure = true;
+            return;
+        }
+        if (!can(x, j, k, g, m, a))
+            return;
+        if (m && x->b->nodes[j].main_ok)
+            take_node(x, j, k, g, m, true, a);
+        if (k > 1 || !m)
+            take_node(x, j, k, g, m, false, a);
+    }
+}
+
+bool search_may(struct search *x, uint32_t g)
+{
+    struct acc none = {0};
+    return can(x, 0, x->k, g, 1, &none);
+}
+
+void search_run(struct search *x, uint32_t g)
+{
+    struct acc none = {0};
+    size_t room = 0;
+    for (uint32_t i = 0; i < x->b->n; i++)
+        room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;
+    room = room * x->k + 1;
+    x->n_pick = x->leaves = 0;
+    x->found = x->stopped = x->unsure = false;
+    x->most_dev = g;
+    x->node = mem_calloc(room, sizeof *x->node);
+    x->dev = mem_calloc(room, sizeof *x->dev);
+    if (can(x, 0, x->k, g, 1, &none))
+        branch(x, 0, x->k, g, 1, &none);
+    free(x->node);
+    free(x->dev);
+}
