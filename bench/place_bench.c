@@ -1,8 +1,8 @@
 /* Plan times of place/ by cluster size and family, beside an enumerator of GPU subsets, in one run
  * on the same demands.
  *
- * usage: place_bench [OPTION]... [DIR of model headers]; docs/placement-bench.md says what it
- * measures. Run it on a quiet machine. */
+ * usage: place_bench [OPTION]... [folder of model headers [folder of clusters]];
+ * docs/placement-bench.md says what it measures. Run it on a quiet machine. */
 #include "base/mem.h"
 #include "base/opt.h"
 #include "model/model.h"
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LIVE_GPUS = 10000 };
 static const uint32_t SIZES[] = {8, 16, 64, 256, 1024, 10000, 100000};
 
 static struct demand DEMANDS[] = {
@@ -28,8 +29,10 @@ static struct demand DEMANDS[] = {
 
 struct args {
     struct cell_opts cell;
-    const char *family, *model, *json, *dir; /* NULL: all; no file */
-    uint64_t gpus, most, clusters;           /* 0: all sizes */
+    const char *family, *model, *json; /* NULL: all; no file */
+    const char *part;                  /* "grid", "live" or "answers"; NULL: all */
+    const char *models, *examples;     /* folders */
+    uint64_t gpus, most, clusters;     /* 0: all sizes */
     bool no_explain;
 };
 
@@ -37,8 +40,15 @@ static int load(const char *dir, struct demand *d, struct err *err)
 {
     mem_auto char *path = mem_printf("%s/%s.ggufh", dir, d->file);
     d->facts = model_facts(path, NULL, err);
-    d->opts = (struct estimate_opts){.ctx = d->ctx, .n_slots = 1, .ubatch = 512};
-    return d->facts ? 0 : -1;
+    if (!d->facts)
+        return -1;
+    d->spec = mem_calloc(1, sizeof *d->spec);
+    d->spec->ctx = d->ctx;
+    d->spec->n_slots = 1;
+    snprintf(d->spec->kv, sizeof d->spec->kv, "f16");
+    if (policy_preset(&d->spec->policy, "tiered", err))
+        return -1;
+    return place_demand_init(&d->d, d->facts, d->spec, err);
 }
 
 /* All models on the clusters of one family and size. */
@@ -59,7 +69,7 @@ static void run_size(const struct args *a, const struct family *f, uint32_t n_gp
         snapshot_done(&s[i]);
 }
 
-static void run_all(const struct args *a, json_t *out)
+static void run_grid(const struct args *a, json_t *out)
 {
     cell_print_head();
     for (uint32_t k = 0; world_family(k); k++)
@@ -69,9 +79,13 @@ static void run_all(const struct args *a, json_t *out)
                 run_size(a, world_family(k), SIZES[i], out);
 }
 
-static int save(const struct args *a, json_t *cells, struct err *err)
+static bool wanted(const struct args *a, const char *part)
 {
-    json_auto_t *doc = json_object();
+    return !a->part || strcmp(a->part, part) == 0;
+}
+
+static void describe(const struct args *a, json_t *doc)
+{
     json_put_u64(doc, "clusters", a->cell.clusters);
     json_put_u64(doc, "seed", a->cell.seed);
     json_put_u64(doc, "baseline_calls", a->cell.base_calls);
@@ -85,7 +99,22 @@ static int save(const struct args *a, json_t *cells, struct err *err)
         json_put_str(m, "file", DEMANDS[i].file);
         json_put_u64(m, "ctx", DEMANDS[i].ctx);
     }
-    json_object_set(doc, "cells", cells);
+}
+
+static int run_all(const struct args *a, struct err *err)
+{
+    json_auto_t *doc = json_object();
+    describe(a, doc);
+    if (wanted(a, "answers") &&
+        bench_answers(a->models, a->examples, json_put_array(doc, "answers"), err))
+        return -1;
+    if (wanted(a, "live"))
+        bench_live(DEMANDS, ARRAY_LEN(DEMANDS), LIVE_GPUS, a->cell.seed,
+                   json_put_array(doc, "live"));
+    if (wanted(a, "grid"))
+        run_grid(a, json_put_array(doc, "cells"));
+    if (!a->json)
+        return 0;
     mem_auto char *text = json_text(doc);
     return file_write(a->json, text, strlen(text), 0644, err);
 }
@@ -105,6 +134,11 @@ static int parse(int argc, char **argv, struct args *a, struct err *err)
          .out = &a->cell.seed,
          .value = "N",
          .help = "of the first cluster (1)"},
+        {.name = "part",
+         .kind = OPT_STR,
+         .out = &a->part,
+         .value = "NAME",
+         .help = "only this part: answers, live or grid"},
         {.name = "family",
          .kind = OPT_STR,
          .out = &a->family,
@@ -133,19 +167,20 @@ static int parse(int argc, char **argv, struct args *a, struct err *err)
          .value = "FILE",
          .help = "write the figures to FILE"},
     };
-    const char *operands[1] = {"tests/data/models"};
+    const char *operands[2] = {"tests/data/models", "examples"};
     size_t n;
     bool help = false;
-    if (opt_parse(opts, ARRAY_LEN(opts), argc, argv, operands, 1, &n, &help, err))
+    if (opt_parse(opts, ARRAY_LEN(opts), argc, argv, operands, 2, &n, &help, err))
         return -1;
-    a->dir = operands[0];
+    a->models = operands[0];
+    a->examples = operands[1];
     a->cell.clusters = (uint32_t)a->clusters;
     a->cell.explained = !a->no_explain;
     if (help) {
         buf_auto struct buf text;
         buf_init(&text, 4096);
         opt_help(opts, ARRAY_LEN(opts), &text);
-        printf("usage: place_bench [OPTION]... [DIR]\n\n%s", text.p);
+        printf("usage: place_bench [OPTION]... [MODELS [EXAMPLES]]\n\n%s", text.p);
         exit(0);
     }
     return 0;
@@ -157,15 +192,14 @@ int main(int argc, char **argv)
     struct err err = {0};
     int rc = parse(argc, argv, &a, &err);
     for (size_t i = 0; i < ARRAY_LEN(DEMANDS) && rc == 0; i++)
-        rc = load(a.dir, &DEMANDS[i], &err);
-    if (rc == 0) {
-        json_auto_t *cells = json_array();
-        run_all(&a, cells);
-        rc = a.json ? save(&a, cells, &err) : 0;
-    }
+        rc = load(a.models, &DEMANDS[i], &err);
+    if (rc == 0)
+        rc = run_all(&a, &err);
     if (rc)
         fprintf(stderr, "place_bench: %s\n", err.msg);
-    for (size_t i = 0; i < ARRAY_LEN(DEMANDS); i++)
+    for (size_t i = 0; i < ARRAY_LEN(DEMANDS); i++) {
         arch_free(DEMANDS[i].facts);
+        free(DEMANDS[i].spec);
+    }
     return rc ? 1 : 0;
 }

@@ -7,44 +7,9 @@
 #include "place_peak.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum { MIN_REPEATS = 3, MAX_REPEATS = 9 };
 static const double ENOUGH_MS = 20, LONG_MS = 500; /* repeat up to; do not repeat beyond */
-
-static double cpu_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double middle(double *v, uint32_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
-static struct place_plan *plan(const struct cluster_snapshot *s, const struct demand *d,
-                               bool explained)
-{
-    static const struct deployment_spec SPEC = {.policy = "tiered"};
-    struct place_demand pd = {.facts = d->facts, .opts = d->opts, .spec = &SPEC};
-    struct place_budget budget = {.no_changes = !explained};
-    struct err err = {0};
-    struct place_plan *p = place_plan(s, &pd, &budget, &err);
-    if (!p) {
-        fprintf(stderr, "place_bench: %s: %s\n", d->name, err.msg);
-        exit(1);
-    }
-    return p;
-}
 
 /* The allocations of the first plan are counted and its answer is kept. */
 static double time_one(const struct cluster_snapshot *s, const struct demand *d, bool explained,
@@ -53,17 +18,17 @@ static double time_one(const struct cluster_snapshot *s, const struct demand *d,
     double ms[MAX_REPEATS], sum, t = cpu_ms();
     uint32_t n = 1;
     peak_start();
-    *answer = plan(s, d, explained);
+    *answer = bench_plan(s, &d->d, explained);
     *peak_bytes = peak_stop();
     sum = ms[0] = cpu_ms() - t;
     while (n < MAX_REPEATS && (n < MIN_REPEATS || sum < ENOUGH_MS) && sum < LONG_MS) {
         t = cpu_ms();
-        struct place_plan *p = plan(s, d, explained);
+        struct place_plan *p = bench_plan(s, &d->d, explained);
         ms[n] = cpu_ms() - t;
         sum += ms[n++];
         place_free(p);
     }
-    return middle(ms, n);
+    return bench_middle(ms, n);
 }
 
 static struct path_figures measure_path(struct cell *c, const struct cluster_snapshot *s,
@@ -86,7 +51,7 @@ static struct path_figures measure_path(struct cell *c, const struct cluster_sna
         place_free(p);
     }
     *first_ms = ms[0];
-    f.median_ms = middle(ms, c->clusters);
+    f.median_ms = bench_middle(ms, c->clusters);
     return f;
 }
 
@@ -96,7 +61,7 @@ static struct base_figures measure_base(const struct cluster_snapshot *s, const 
     struct base_figures f = {0};
     struct err err = {0};
     double t = cpu_ms();
-    struct estimate_model *m = estimate_new(d->facts, &d->opts, &err);
+    struct estimate_model *m = estimate_new(d->facts, &d->d.opts, &err);
     if (!m)
         return f;
     f.r = base_search(s, m, capped, limit);

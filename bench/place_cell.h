@@ -3,18 +3,11 @@
 #ifndef BENCH_PLACE_CELL_H
 #define BENCH_PLACE_CELL_H
 
-#include "place/place.h"
 #include "place_base.h"
+#include "place_common.h"
 #include "place_world.h"
 
 enum { CELL_MAX_CLUSTERS = 64 };
-
-struct demand {
-    const char *file, *name;
-    uint32_t ctx;
-    struct arch_facts *facts; /* owned by who made it */
-    struct estimate_opts opts;
-};
 
 struct cell_opts {
     uint32_t clusters;   /* random clusters, at most CELL_MAX_CLUSTERS */
