@@ -18,13 +18,14 @@ struct brute_shape {
     bool uniform; /* layers alike, no links of their own */
     bool cpu;     /* the first layers on the main node's CPU */
     bool links;   /* some pairs of nodes have links of their own */
+    bool wants;   /* costs, limits, whole nodes, numbers of devices: some of them */
 };
 
 struct brute_case {
     struct brute b;
     struct problem *p;
-    bool tiered;   /* fewest devices before time; else time first */
-    uint32_t k_lo; /* at least so many nodes */
+    bool tiered;         /* fewest devices before value; else value first */
+    uint32_t k_lo, k_hi; /* so many nodes */
     char what[96];
     /* Of one made of a real model. */
     struct estimate_model *m;
@@ -39,6 +40,10 @@ void brute_case_done(struct brute_case *c);
 
 /* A made up instance; *c is filled. */
 void brute_make(struct brute_case *c, struct rng *r, const struct brute_shape *o);
+
+/* Gives an instance costs, limits, whole nodes and numbers of devices, some of them; its problem
+ * and its table alike. `more` is the order of magnitude of its times. */
+void brute_wants(struct brute_case *c, struct rng *r, int64_t more);
 
 /* Every header of the folder with a few contexts and KV types. Fails (NULL) when there is none. */
 struct brute_models *brute_models_new(const char *folder, struct err *err);

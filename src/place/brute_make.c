@@ -92,6 +92,7 @@ static void add_times(struct brute_case *c, struct rng *r, bool uniform)
     for (uint32_t l = 0; l < n; l++)
         b->cpu_ns[l + 1] = b->cpu_ns[l] + 20 * (int64_t)(x->sum[l + 1] - x->sum[l]);
     b->base_ns = -7;
+    b->scale = 1;
 }
 
 static struct net some_net(struct rng *r)
@@ -145,6 +146,51 @@ static void add_devices(struct brute_case *c, struct rng *r, const struct brute_
     }
 }
 
+/* Often the same, so that ties and kinds of nodes occur. */
+static int64_t some_cost(struct rng *r, int64_t more)
+{
+    return rng_below(r, 2) ? (int64_t)rng_below(r, 4) * (more / 16) + (int64_t)rng_below(r, 2) : 0;
+}
+
+static void add_costs(struct brute_case *c, struct rng *r, int64_t more)
+{
+    c->b.scale = c->p->time_scale = 1 + (int64_t)rng_below(r, 3);
+    c->b.hop_cost = c->p->hop_cost = some_cost(r, more);
+    for (uint32_t i = 0; i < c->b.n_nodes; i++) {
+        c->b.node[i].cost = c->p->nodes[i].cost = some_cost(r, more);
+        c->b.node[i].main_cost = c->p->nodes[i].main_cost = some_cost(r, more);
+        for (uint32_t k = 0; k < c->p->nodes[i].n_dev; k++) {
+            struct pdev *d = &c->p->nodes[i].dev[k];
+            d->cost = some_cost(r, more);
+            for (uint32_t x = 0; x < c->b.n_dev; x++)
+                if (c->b.dev[x].id == d->id)
+                    c->b.dev[x].cost = d->cost;
+        }
+    }
+}
+
+void brute_wants(struct brute_case *c, struct rng *r, int64_t more)
+{
+    struct brute *b = &c->b;
+    struct problem *p = c->p;
+    uint64_t which = rng_below(r, 64); /* any of six */
+    if (which & 1)
+        add_costs(c, r, more);
+    if (which & 2)
+        b->limit_ns = p->limit_ns = more / 3 + (int64_t)rng_below(r, (uint64_t)more * 3);
+    if (which & 4)
+        b->stage_ns = p->stage_ns = more / 8 + (int64_t)rng_below(r, (uint64_t)more);
+    if (which & 8)
+        b->limit_value = p->limit_value =
+            b->scale * (more / 3 + (int64_t)rng_below(r, (uint64_t)more * 4));
+    if (which & 16) {
+        b->min_dev = p->min_devices = 1 + (uint32_t)rng_below(r, b->n_dev);
+        b->max_dev = p->max_devices = b->min_dev + (uint32_t)rng_below(r, 2);
+    }
+    for (uint32_t i = 0; which & 32 && i < b->n_nodes; i++)
+        b->node[i].all_or_none = p->nodes[i].all_or_none = rng_below(r, 2);
+}
+
 void brute_make(struct brute_case *c, struct rng *r, const struct brute_shape *o)
 {
     *c = (struct brute_case){.store = mem_calloc(1, sizeof *c->store)};
@@ -178,6 +224,8 @@ void brute_make(struct brute_case *c, struct rng *r, const struct brute_shape *o
                             .remote_only = PLACE_NO_SPEED};
     add_links(c, r, o->links && !o->uniform);
     c->p = &x->p;
+    if (o->wants)
+        brute_wants(c, r, x->cum[0][b->n_layers]);
 }
 
 void brute_case_done(struct brute_case *c)

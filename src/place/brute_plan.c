@@ -95,8 +95,8 @@ static void mode_best(struct tally *t, const struct mode_opts *o)
                                                                          : TIER_ONE_NODE;
             if (o->remote_ram && !o->gpus)
                 tier = TIER_CPU;
-            if (best.ns[k][g] < BRUTE_NEVER)
-                offer(t, tier, k, o->gpus ? g : 0, best.ns[k][g]);
+            if (best.value[k][g] < BRUTE_NEVER)
+                offer(t, tier, k, o->gpus ? g : 0, best.value[k][g]);
         }
 }
 

@@ -290,7 +290,8 @@ void brute_table(const struct scene *c, const struct mode_opts *o, const struct 
                         .n_nodes = p->n_nodes,
                         .max_dev = p->max_devices < BRUTE_DEV ? p->max_devices : 0,
                         .cpu = o->mode == MODE_CPU,
-                        .base_ns = p->base_ns};
+                        .base_ns = p->base_ns,
+                        .scale = 1};
     for (uint32_t s = 0; s < n; s++)
         for (uint32_t e = s + 1; e <= n; e++)
             b->bytes[s][e] = range_bytes(c->m, o, s, e);
@@ -327,4 +328,6 @@ void brute_real(struct brute_case *c, struct brute_models *all, struct rng *r,
     c->tiered = mode.mode == MODE_FULL;
     c->n_moe = mode.mode == MODE_MOE ? mode.n_moe : 0;
     brute_table(c->scene, &mode, c->p, c->mode->node_of, &c->b);
+    if (o->wants)
+        brute_wants(c, r, c->p->speeds[0].cum[c->m->n_layers]);
 }

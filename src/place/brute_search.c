@@ -16,7 +16,7 @@ static void clear(struct brute_best *out)
     out->g_cap = BRUTE_DEV;
     for (uint32_t k = 0; k <= BRUTE_NODES; k++)
         for (uint32_t g = 0; g <= BRUTE_DEV; g++)
-            out->ns[k][g] = BRUTE_NEVER;
+            out->value[k][g] = BRUTE_NEVER;
 }
 
 static uint32_t nodes_of(const struct brute *b, uint32_t main, uint32_t mask)
@@ -28,13 +28,53 @@ static uint32_t nodes_of(const struct brute *b, uint32_t main, uint32_t mask)
     return bits(nodes);
 }
 
+/* Nodes that are used whole or not at all. */
+static bool whole(const struct brute *b, uint32_t mask)
+{
+    uint32_t have[BRUTE_NODES] = {0}, used[BRUTE_NODES] = {0};
+    bool ok = true;
+    for (uint32_t i = 0; i < b->n_dev; i++)
+        if (!b->dev[i].remote_only) {
+            have[b->dev[i].node]++;
+            used[b->dev[i].node] += mask >> i & 1;
+        }
+    for (uint32_t i = 0; i < b->n_nodes; i++)
+        ok = ok && (!b->node[i].all_or_none || !used[i] || used[i] == have[i]);
+    return ok;
+}
+
+static int64_t value_of(const struct brute *b, uint32_t main, uint32_t mask, int64_t ns)
+{
+    uint32_t nodes = 1u << main;
+    int64_t value = b->scale * ns + b->node[main].main_cost;
+    for (uint32_t i = 0; i < b->n_dev; i++)
+        if (mask >> i & 1) {
+            nodes |= 1u << b->dev[i].node;
+            value += b->dev[i].cost + (b->dev[i].node == main ? 0 : b->hop_cost);
+        }
+    for (uint32_t i = 0; i < b->n_nodes; i++)
+        value += nodes >> i & 1 ? b->node[i].cost : 0;
+    return value;
+}
+
+/* What is asked of a set of devices and its time, beside that everything fits. */
+static bool allowed(const struct brute *b, uint32_t main, uint32_t mask, int64_t ns)
+{
+    uint32_t g = bits(mask);
+    return ns < BRUTE_NEVER && g >= b->min_dev && (!b->max_dev || g <= b->max_dev) &&
+           (!b->limit_ns || ns <= b->limit_ns) && whole(b, mask) &&
+           (!b->limit_value || value_of(b, main, mask, ns) < b->limit_value);
+}
+
 /* A set of devices, by a main node, that takes this time. */
 static void offer(const struct brute *b, uint32_t main, uint32_t mask, int64_t ns,
                   struct brute_best *out)
 {
     uint32_t k = nodes_of(b, main, mask), g = bits(mask);
-    if (g <= (b->max_dev ? b->max_dev : BRUTE_DEV) && ns < out->ns[k][g])
-        out->ns[k][g] = ns;
+    if (!allowed(b, main, mask, ns))
+        return;
+    int64_t value = value_of(b, main, mask, ns);
+    out->value[k][g] = value < out->value[k][g] ? value : out->value[k][g];
 }
 
 static bool usable(const struct brute *b, uint32_t main, uint32_t dev)
@@ -66,6 +106,16 @@ static int64_t overhead(const struct brute *b, uint32_t main, uint32_t dev, bool
     return ns;
 }
 
+/* A stage of the pipeline: everything that is the device's own. */
+static bool slow(const struct brute *b, int64_t ns)
+{
+    return b->stage_ns && ns > b->stage_ns;
+}
+static bool cpu_slow(const struct brute *b, uint32_t x)
+{
+    return b->cpu && slow(b, b->cpu_ns[x]);
+}
+
 static bool any_remote(const struct brute *b, uint32_t main, uint32_t mask)
 {
     for (uint32_t i = 0; i < b->n_dev; i++)
@@ -76,25 +126,30 @@ static bool any_remote(const struct brute *b, uint32_t main, uint32_t mask)
 
 /* ---- one placement ---- */
 
-int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k)
+int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k, int64_t *value)
 {
     uint32_t at = w->n_cpu, mask = 0;
     int64_t ns = b->base_ns + (b->cpu ? b->cpu_ns[at] : 0);
     bool ok = w->main < b->n_nodes && b->node[w->main].main_ok && w->n > 0;
-    ok = ok && at >= start_least(b) && at <= start_most(b, w->main);
+    ok = ok && at >= start_least(b) && at <= start_most(b, w->main) && !cpu_slow(b, at);
     for (uint32_t i = 0; i < w->n && ok; i++) {
         const struct brute_dev *d = &b->dev[w->dev[i]];
         uint32_t e = at + w->count[i];
+        bool last = i + 1 == w->n;
         ok = w->count[i] > 0 && e <= b->n_layers && !(mask >> w->dev[i] & 1) &&
-             usable(b, w->main, w->dev[i]) && (e == b->n_layers) == (i + 1 == w->n) &&
+             usable(b, w->main, w->dev[i]) && (e == b->n_layers) == last &&
              b->bytes[at][e] <= d->room;
-        ns += overhead(b, w->main, w->dev[i], !any_remote(b, w->main, mask), e == b->n_layers);
+        int64_t own = overhead(b, w->main, w->dev[i], false, last);
+        int64_t once = overhead(b, w->main, w->dev[i], true, last) - own;
         for (; ok && at < e; at++)
-            ns += b->ns[d->speed][at];
+            own += b->ns[d->speed][at];
+        ok = ok && !slow(b, own);
+        ns += own + (any_remote(b, w->main, mask) ? 0 : once);
         mask |= 1u << w->dev[i];
     }
     *k = nodes_of(b, w->main, mask);
-    return ok && at == b->n_layers && (!b->max_dev || w->n <= b->max_dev) ? ns : BRUTE_NEVER;
+    *value = value_of(b, w->main, mask, ns);
+    return ok && at == b->n_layers && allowed(b, w->main, mask, ns) ? ns : BRUTE_NEVER;
 }
 
 /* ---- all orders ---- */
@@ -116,7 +171,8 @@ static void extend(const struct walk *w, uint32_t mask, uint32_t at, int64_t ns)
         for (uint32_t e = at + 1; e <= b->n_layers; e++) {
             bool last = e == b->n_layers;
             t += b->ns[b->dev[i].speed][e - 1];
-            if (b->bytes[at][e] > b->dev[i].room)
+            if (b->bytes[at][e] > b->dev[i].room ||
+                slow(b, t - ns + overhead(b, w->main, i, false, last)))
                 continue;
             int64_t sum = t + overhead(b, w->main, i, !remote, last);
             if (last)
@@ -134,7 +190,7 @@ void brute_orders(const struct brute *b, struct brute_best *out)
         struct walk w = {b, main, out};
         if (!b->node[main].main_ok)
             continue;
-        for (uint32_t x = start_least(b); x <= start_most(b, main); x++)
+        for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
             extend(&w, 0, x, b->base_ns + (b->cpu ? b->cpu_ns[x] : 0));
     }
 }
@@ -160,19 +216,23 @@ bool brute_alike(const struct brute *b)
     return !b->cpu;
 }
 
-/* The most layers that a device holds in its place. */
-static uint32_t holds(const struct brute *b, uint64_t room, bool first, bool last)
+/* The most layers that a device holds in its place, and finishes in a stage. */
+static uint32_t holds(const struct brute *b, uint32_t main, uint32_t dev, bool first, bool last)
 {
-    uint32_t n = b->n_layers, x = 0;
+    uint32_t n = b->n_layers, x = 0, most = n;
+    uint64_t room = b->dev[dev].room;
+    int64_t own = overhead(b, main, dev, false, last), one = b->ns[b->dev[dev].speed][0];
+    while (most > 0 && slow(b, own + most * one))
+        most--;
     if (first && last)
-        return b->bytes[0][n] <= room ? n : 0;
+        return b->bytes[0][n] <= room && most == n ? n : 0;
     while (x + 1 < n) { /* a middle one leaves a layer on either side */
         uint32_t s = first ? 0 : last ? n - x - 1 : 1, e = s + x + 1;
         if ((e == n && !last) || b->bytes[s][e] > room)
             break;
         x++;
     }
-    return x;
+    return x < most ? x : most;
 }
 
 /* Each device one layer, the rest to the fastest ones: the least time of this set in these places.
@@ -185,7 +245,7 @@ static int64_t fill_fastest(const struct brute *b, uint32_t main, uint32_t mask,
     for (uint32_t i = 0; i < b->n_dev; i++) {
         if (!(mask >> i & 1))
             continue;
-        uint32_t x = holds(b, b->dev[i].room, i == first, i == last);
+        uint32_t x = holds(b, main, i, i == first, i == last);
         if (x == 0 || left == 0 || !usable(b, main, i))
             return BRUTE_NEVER;
         room[i] = x - 1;
@@ -227,7 +287,8 @@ void brute_uniform(const struct brute *b, struct brute_best *out)
 static void reach(const struct brute *b, uint32_t main, uint8_t *far, uint32_t *k, uint32_t *g)
 {
     uint32_t n = b->n_layers, most = b->max_dev ? b->max_dev : BRUTE_DEV;
-    far[0] = (uint8_t)start_most(b, main);
+    for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
+        far[0] = (uint8_t)x;
     for (uint32_t mask = 1; mask < 1u << b->n_dev; mask++) {
         far[mask] = 0;
         for (uint32_t i = 0; i < b->n_dev; i++) {
@@ -265,7 +326,8 @@ static void step(const struct brute *b, uint32_t main, uint32_t mask, uint32_t i
             continue;
         for (uint32_t e = at + 1; e <= n; e++) {
             int64_t sum = (t += ns[e - 1]) + (e == n ? ending : plain);
-            if (b->bytes[at][e] <= b->dev[i].room && sum < to[e])
+            int64_t own = t - best[mask][at] + overhead(b, main, i, false, e == n);
+            if (b->bytes[at][e] <= b->dev[i].room && sum < to[e] && !slow(b, own))
                 to[e] = sum;
         }
     }
@@ -276,7 +338,7 @@ static void times(const struct brute *b, uint32_t main, row *best, struct brute_
     for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++)
         for (uint32_t l = 0; l <= b->n_layers; l++)
             best[mask][l] = BRUTE_NEVER;
-    for (uint32_t x = start_least(b); x <= start_most(b, main); x++)
+    for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
         best[0][x] = b->base_ns + (b->cpu ? b->cpu_ns[x] : 0);
     for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++) {
         if (bits(mask) > out->g_cap || nodes_of(b, main, mask) > out->k_cap)

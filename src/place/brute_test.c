@@ -38,20 +38,30 @@ struct bench {
 
 /* ---- one instance ---- */
 
-/* The best entry: fewest nodes, fewest devices (of two or more) and their time; or time first. */
-static bool truth(const struct brute_best *b, const struct brute_case *c, uint32_t *k, uint32_t *g,
-                  int64_t *ns)
+/* Does size alone decide on how many devices it takes? */
+static bool by_size(const struct brute_case *c)
 {
-    *ns = BRUTE_NEVER;
-    for (*k = c->k_lo; *k <= b->k_cap && *k <= BRUTE_NODES; ++*k) {
+    const struct brute *b = &c->b;
+    bool plain = !b->limit_ns && !b->limit_value && !b->stage_ns && b->min_dev < 3;
+    for (uint32_t i = 0; i < b->n_nodes; i++)
+        plain = plain && !b->node[i].all_or_none;
+    return plain && c->tiered && c->k_lo == 1;
+}
+
+/* The best entry: fewest nodes, fewest devices (of two or more) and their value; or value first. */
+static bool truth(const struct brute_best *b, const struct brute_case *c, uint32_t *k, uint32_t *g,
+                  int64_t *value)
+{
+    *value = BRUTE_NEVER;
+    for (*k = c->k_lo; *k <= b->k_cap && *k <= c->k_hi; ++*k) {
         for (uint32_t i = c->tiered ? 2 : 1; i <= b->g_cap; i++)
-            if (b->ns[*k][i] < *ns) {
-                *ns = b->ns[*k][i];
+            if (b->value[*k][i] < *value) {
+                *value = b->value[*k][i];
                 *g = i;
                 if (c->tiered)
                     return true;
             }
-        if (*ns < BRUTE_NEVER)
+        if (*value < BRUTE_NEVER)
             return true;
     }
     return false;
@@ -69,26 +79,41 @@ static void way_of(const struct brute_case *c, const struct solution *s, struct 
     }
 }
 
+/* Does it hold, and is it of the time and value that it says? */
+static int judge_way(const struct brute_case *c, const struct solution *s, struct err *err)
+{
+    struct brute_way w;
+    uint32_t k = 0;
+    int64_t value = 0;
+    way_of(c, s, &w);
+    int64_t ns = brute_time(&c->b, &w, &k, &value);
+    if (ns != s->ns || k != s->n_nodes || value != s->value || k < c->k_lo || k > c->k_hi)
+        return err_set(err, ERR_INTERNAL,
+                       "invalid: %u nodes, %u devices, %lld ns, value %lld; is %u, %lld, %lld",
+                       s->n_nodes, s->n_dev, (long long)s->ns, (long long)s->value, k,
+                       (long long)ns, (long long)value);
+    return 0;
+}
+
 /* Is the answer valid, and all that it claims true? */
 static int judge(const struct brute_case *c, const struct brute_best *best,
                  const struct solution *s, struct err *err)
 {
-    uint32_t k = 0, g = 0, used = 0;
-    int64_t ns;
-    struct brute_way w;
-    bool fits = truth(best, c, &k, &g, &ns);
-    way_of(c, s, &w);
-    if (s->feasible && (brute_time(&c->b, &w, &used) != s->ns || used != s->n_nodes))
-        return err_set(err, ERR_INTERNAL, "invalid: %u nodes, %u devices, %lld ns; is %u, %lld",
-                       s->n_nodes, s->n_dev, (long long)s->ns, used,
-                       (long long)brute_time(&c->b, &w, &used));
+    uint32_t k = 0, g = 0;
+    int64_t value;
+    bool fits = truth(best, c, &k, &g, &value);
+    if (s->feasible && judge_way(c, s, err))
+        return -1;
     bool least = s->n_nodes == k && (!c->tiered || s->n_dev == g);
-    if (s->proved && (s->feasible != fits || (fits && (!least || s->ns != ns))))
-        return err_set(err, ERR_INTERNAL,
-                       "proved %d, %u nodes, %u devices, %lld ns; is %d, %u, %u, %lld", s->feasible,
-                       s->n_nodes, s->n_dev, (long long)s->ns, fits, k, g, (long long)ns);
-    if (!s->feasible)
-        return 0;
+    if (s->proved && (s->feasible != fits || (fits && (!least || s->value != value))))
+        return err_set(
+            err, ERR_INTERNAL, "proved %d, %u nodes, %u devices, value %lld; is %d, %u, %u, %lld",
+            s->feasible, s->n_nodes, s->n_dev, (long long)s->value, fits, k, g, (long long)value);
+    if (!s->feasible) /* what is left open, of a single number of nodes */
+        return c->k_lo == c->k_hi && !c->tiered && fits && s->bound_value > value
+                   ? err_set(err, ERR_INTERNAL, "no answer, bound %lld; the least is %lld",
+                             (long long)s->bound_value, (long long)value)
+                   : 0;
     if (!fits || s->n_nodes < k || (c->tiered && s->n_nodes == k && s->n_dev < g))
         return err_set(err, ERR_INTERNAL,
                        "an answer of %u nodes, %u devices, where %u, %u is least", s->n_nodes,
@@ -96,9 +121,10 @@ static int judge(const struct brute_case *c, const struct brute_best *best,
     if (s->bound_nodes > k || (c->tiered && s->n_nodes == k && s->bound_dev > g))
         return err_set(err, ERR_INTERNAL, "bounds of %u nodes, %u devices; %u, %u do",
                        s->bound_nodes, s->bound_dev, k, g);
-    if (least && (s->bound_ns > ns || s->ns < ns))
-        return err_set(err, ERR_INTERNAL, "%lld ns, bound %lld; the least is %lld",
-                       (long long)s->ns, (long long)s->bound_ns, (long long)ns);
+    if (least && (s->bound_value > value || s->value < value || s->bound_ns > s->ns))
+        return err_set(err, ERR_INTERNAL, "value %lld, bound %lld, of ns %lld; the least is %lld",
+                       (long long)s->value, (long long)s->bound_value, (long long)s->bound_ns,
+                       (long long)value);
     return 0;
 }
 
@@ -107,9 +133,9 @@ static int solve(struct brute_case *c, const struct brute_best *best, uint64_t s
 {
     struct solver *v = solver_new(c->p, steps);
     if (c->tiered)
-        solve_tiered(v, c->k_lo, BRUTE_NODES, s);
+        solve_tiered(v, c->k_lo, c->k_hi, s);
     else
-        solve_fastest(v, c->k_lo, BRUTE_NODES, s);
+        solve_fastest(v, c->k_lo, c->k_hi, s);
     solver_free(v);
     int rc = judge(c, best, s, err);
     if (rc)
@@ -121,8 +147,8 @@ static void tally(struct count *n, const struct brute_case *c, const struct brut
                   const struct solution *s)
 {
     uint32_t k = 0, g = 0;
-    int64_t ns;
-    bool fits = truth(best, c, &k, &g, &ns);
+    int64_t value;
+    bool fits = truth(best, c, &k, &g, &value);
     n->ended += !s->proved;
     if (s->proved || !fits)
         return;
@@ -133,9 +159,9 @@ static void tally(struct count *n, const struct brute_case *c, const struct brut
     } else if (c->tiered && s->n_dev > g) {
         n->more_devices++;
     } else {
-        double have = (double)s->ns;
-        n->stated = fmax(n->stated, 100 * (have - (double)s->bound_ns) / have);
-        n->actual = fmax(n->actual, 100 * (have - (double)ns) / have);
+        double have = (double)s->value;
+        n->stated = fmax(n->stated, 100 * (have - (double)s->bound_value) / have);
+        n->actual = fmax(n->actual, 100 * (have - (double)value) / have);
     }
 }
 
@@ -170,10 +196,10 @@ static int same(const struct brute_best *a, const struct brute_best *b, struct e
     uint32_t g_cap = a->g_cap < b->g_cap ? a->g_cap : b->g_cap;
     for (uint32_t k = 0; k <= k_cap; k++)
         for (uint32_t g = 0; g <= g_cap; g++)
-            if (a->ns[k][g] != b->ns[k][g])
+            if (a->value[k][g] != b->value[k][g])
                 return err_set(err, ERR_INTERNAL,
                                "exhaustive methods differ at %u nodes, %u devices: %lld, %lld", k,
-                               g, (long long)a->ns[k][g], (long long)b->ns[k][g]);
+                               g, (long long)a->value[k][g], (long long)b->value[k][g]);
     return 0;
 }
 
@@ -187,10 +213,10 @@ static int exhaust(struct bench *x, struct brute_case *c, enum method m, struct 
     else if (m == UNIFORM)
         brute_uniform(&c->b, best);
     else
-        brute_subsets(&c->b, !c->tiered || c->k_lo > 1, best);
+        brute_subsets(&c->b, !by_size(c), best);
     if (m == SUBSETS || !again)
         return 0;
-    brute_subsets(&c->b, c->b.n_dev < 9, &other);
+    brute_subsets(&c->b, c->b.n_dev < 9 || !by_size(c), &other);
     return same(best, &other, err);
 }
 
@@ -207,7 +233,8 @@ static struct brute_shape shape_of(struct rng *r, enum method m)
                                 .max_nodes = m == PLANS ? 4 : 2 + (uint32_t)rng_below(r, 5),
                                 .uniform = m == UNIFORM,
                                 .cpu = m != UNIFORM && rng_below(r, 4) == 0,
-                                .links = rng_below(r, 4) == 0};
+                                .links = rng_below(r, 4) == 0,
+                                .wants = rng_below(r, 3) == 0};
 }
 
 static int run_case(struct bench *x, enum method m, struct err *err)
@@ -223,7 +250,8 @@ static int run_case(struct bench *x, enum method m, struct err *err)
         brute_real(c, x->models, &x->r, &o);
     else
         brute_make(c, &x->r, &o);
-    c->k_lo = c->tiered || rng_below(&x->r, 2) ? 1 : 1 + (uint32_t)rng_below(&x->r, c->b.n_nodes);
+    c->k_lo = rng_below(&x->r, 2) ? 1 : 1 + (uint32_t)rng_below(&x->r, c->b.n_nodes);
+    c->k_hi = rng_below(&x->r, 2) ? BRUTE_NODES : c->k_lo;
     int rc = exhaust(x, c, m, &best, err);
     if (rc == 0)
         rc = run_budgets(x, c, &best, n, err);

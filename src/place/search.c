@@ -162,6 +162,19 @@ static void leaf_value(struct search *x)
     }
 }
 
+/* Nodes of the path, the main one included. */
+static uint32_t count_nodes(const struct search *x)
+{
+    uint32_t k = 1;
+    for (uint32_t i = 0; i < x->n_pick; i++) {
+        bool seen = x->node[i] == x->main;
+        for (uint32_t j = 0; j < i && !seen; j++)
+            seen = x->node[j] == x->node[i];
+        k += !seen;
+    }
+    return k;
+}
+
 void search_first(struct solver *v, struct solution *s)
 {
     struct solution set = *s;
@@ -176,7 +189,8 @@ void search_first(struct solver *v, struct solution *s)
         x.node = node;
         x.dev = dev;
         x.n_pick = keep_largest(&x, node, dev, set.n_dev, n);
-        leaf_value(&x);
+        if (count_nodes(&x) == set.n_nodes)
+            leaf_value(&x);
     }
     solution_done(&set);
 }

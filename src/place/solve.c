@@ -280,7 +280,7 @@ static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *su
         return false;
     }
     /* Where one device would do, alone it is another mode: then every number has to be tried. */
-    bool sized = v->bound_by_size && !v->p->limit_value && s->bound_dev >= 2;
+    bool sized = v->bound_by_size && !v->p->limit_value && s->bound_dev >= 2 && !v->more_nodes;
     p.most = sized ? s->bound_dev : p.most;
     tables_open(v, k, p.most, TABLE_CELLS, &p.t);
     if (sized)
@@ -338,6 +338,7 @@ static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solutio
     if (any_main(v) && prepare_enough(v, solver_most(v)))
         for (uint32_t k = k_least(v, k_lo); k <= k_hi && !out->feasible; k++) {
             bool k_sure = true;
+            v->more_nodes = k_lo > 1 && k_least(v, 1) < k;
             at(v, k, out, &k_sure);
             sure = sure && k_sure;
             if (!bound && (out->feasible || !k_sure))

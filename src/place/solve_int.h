@@ -17,6 +17,7 @@ struct solver {
     int64_t ceiling;          /* answers have less value than this */
     bool costs;               /* somewhere a cost is not zero */
     bool bound_by_size;       /* what fits is what the constraints allow: no others are set */
+    bool more_nodes;          /* fewer nodes than asked for may do, so that each has to be in use */
     uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
     int64_t floor_ns;         /* every layer on its fastest kind, and the fastest output layer */
     int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
