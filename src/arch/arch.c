@@ -102,14 +102,14 @@ static int read_name(struct ctx *c)
     memcpy(f->arch, s.p, s.n); /* zeroed, and shorter than the array */
     if (gguf_get_str(c->g, "general.type", &s) && s.n && !str_eq(s, STR("model"))) {
         char type[40];
-        arch_clean_text(type, sizeof type, s);
+        str_clean(type, sizeof type, s);
         return err_set(c->err, ERR_UNSUPPORTED, "a file of type \"%s\", not a language model",
                        type);
     }
     if (strcmp(f->arch, "clip") == 0)
         return err_set(c->err, ERR_UNSUPPORTED, "a vision projector (clip), not a language model");
     if (gguf_get_str(c->g, "general.name", &s))
-        arch_clean_text(f->name, sizeof f->name, s);
+        str_clean(f->name, sizeof f->name, s);
     for (size_t i = 0; i < ARRAY_LEN(FAMILIES); i++)
         if (strcmp(f->arch, FAMILIES[i].name) == 0)
             c->family = &FAMILIES[i];

@@ -40,7 +40,5 @@ void arch_scan_done(struct arch_scan *s);
 
 /* "Q4_K_M" from general.file_type, else the name of the type with the most bytes. */
 void arch_quant_name(const struct gguf *g, const struct arch_scan *s, char *dst, size_t cap);
-/* Copies foreign text: whole UTF-8 characters, control characters and broken bytes as '?'. */
-void arch_clean_text(char *dst, size_t cap, struct str src);
 
 #endif

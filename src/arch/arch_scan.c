@@ -127,7 +127,7 @@ int arch_scan(struct arch_scan *s, const struct gguf *g, uint32_t n_blocks, stru
         int64_t b = block_of(t->name, &rest);
         if (b == -2 || b >= (int64_t)n_blocks) {
             char shown[GGUF_MAX_TENSOR_NAME];
-            arch_clean_text(shown, sizeof shown, str_of(t->name));
+            str_clean(shown, sizeof shown, str_of(t->name));
             return err_set(err, ERR_CORRUPT, "tensor %s is in none of the %u blocks", shown,
                            n_blocks);
         }

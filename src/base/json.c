@@ -189,11 +189,8 @@ int json_known_keys(const json_t *obj, const char *where, const char *const *nam
             i++;
         if (i < n)
             continue;
-        const char *near = str_nearest(key, names, n);
-        if (near)
-            return err_set(err, ERR_INVALID, "%s has no key '%.60s'; did you mean '%s'?", where,
-                           key, near);
-        return err_set(err, ERR_INVALID, "%s has no key '%.60s'", where, key);
+        return err_set(err, ERR_INVALID, "%s has no key '%.60s'%s", where, key,
+                       str_did_you_mean(str_nearest(key, names, n)).text);
     }
     return 0;
 }

@@ -49,65 +49,143 @@ struct unit {
     double factor;
 };
 
-static const struct unit BYTES[] = {{"", 1},
-                                    {"B", 1},
-                                    {"KB", 1e3},
-                                    {"kB", 1e3},
-                                    {"MB", 1e6},
-                                    {"GB", 1e9},
-                                    {"TB", 1e12},
-                                    {"KiB", 1024.0},
-                                    {"MiB", 1048576.0},
-                                    {"GiB", 1073741824.0},
-                                    {"TiB", 1099511627776.0},
-                                    {NULL, 0}};
-static const struct unit RATES[] = {
-    {"B/s", 1},      {"KB/s", 1e3},        {"MB/s", 1e6},           {"GB/s", 1e9},
-    {"TB/s", 1e12},  {"MiB/s", 1048576.0}, {"GiB/s", 1073741824.0}, {"bit/s", 0.125},
-    {"kbit/s", 125}, {"Mbit/s", 125e3},    {"Gbit/s", 125e6},       {"Tbit/s", 125e9},
-    {NULL, 0}};
-static const struct unit TIMES[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1},
-                                    {"m", 60},    {"h", 3600},  {"d", 86400}, {NULL, 0}};
+enum { UNITS_MAX = 16 };
 
-/* number, optional space, unit of the table; the value is never negative */
-static int with_unit(const char *text, const char *what, const char *kind, const char *example,
-                     const struct unit *units, double *out, struct err *err)
+static const struct {
+    const char *what, *example;
+    struct unit units[UNITS_MAX]; /* up to the one without a name */
+} KINDS[] = {
+    [NUM_BYTES] = {"size",
+                   "24GiB or 512MiB",
+                   {{"", 1},
+                    {"B", 1},
+                    {"KB", 1e3},
+                    {"kB", 1e3},
+                    {"MB", 1e6},
+                    {"GB", 1e9},
+                    {"TB", 1e12},
+                    {"PB", 1e15},
+                    {"KiB", 1024.0},
+                    {"MiB", 1048576.0},
+                    {"GiB", 1073741824.0},
+                    {"TiB", 1099511627776.0},
+                    {"PiB", 1125899906842624.0}}},
+    [NUM_RATE] = {"rate",
+                  "936GB/s or 10Gbit/s",
+                  {{"B/s", 1},
+                   {"KB/s", 1e3},
+                   {"MB/s", 1e6},
+                   {"GB/s", 1e9},
+                   {"TB/s", 1e12},
+                   {"MiB/s", 1048576.0},
+                   {"GiB/s", 1073741824.0},
+                   {"bit/s", 0.125},
+                   {"kbit/s", 125},
+                   {"Mbit/s", 125e3},
+                   {"Gbit/s", 125e6},
+                   {"Tbit/s", 125e9}}},
+    [NUM_SECONDS] = {"duration",
+                     "0.2ms or 30s",
+                     {{"ns", 1e-9},
+                      {"us", 1e-6},
+                      {"ms", 1e-3},
+                      {"s", 1},
+                      {"m", 60},
+                      {"h", 3600},
+                      {"d", 86400}}},
+    [NUM_WATTS] = {"power", "350W", {{"W", 1}, {"kW", 1e3}}},
+};
+
+int num_unit(const char *text, enum num_kind kind, double *out, struct err *err)
 {
-    char *end = NULL;
-    if (text && isdigit((unsigned char)text[0])) {
+    const struct unit *units = KINDS[kind].units;
+    const char *names[UNITS_MAX], *near = NULL;
+    size_t n = 0;
+    bool hex = text && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    if (text && isdigit((unsigned char)text[0]) && !hex) {
+        char *end;
         double v = strtod(text, &end);
         while (*end == ' ')
             end++;
-        for (const struct unit *u = units; u->name && isfinite(v); u++) {
-            if (strcmp(u->name, end) == 0) {
-                *out = v * u->factor;
+        for (; n < UNITS_MAX && units[n].name && isfinite(v); n++) {
+            if (strcmp(units[n].name, end) == 0) {
+                *out = v * units[n].factor;
                 return 0;
             }
+            names[n] = units[n].name;
         }
+        near = str_nearest(end, names, n);
     }
-    return err_set(err, ERR_INVALID, "%s: '%.60s' is not a %s; write for example %s", what,
-                   text ? text : "", kind, example);
+    if (near)
+        return err_set(err, ERR_INVALID, "'%.60s' is not a %s; did you mean the unit %s?", text,
+                       KINDS[kind].what, near);
+    return err_set(err, ERR_INVALID, "'%.60s' is not a %s; write for example %s", text ? text : "",
+                   KINDS[kind].what, KINDS[kind].example);
+}
+
+const char *num_example(enum num_kind kind)
+{
+    return KINDS[kind].example;
 }
 
 int num_bytes(const char *text, const char *what, uint64_t *out, struct err *err)
 {
     double v;
-    if (with_unit(text, what, "size", "24GiB or 512MiB", BYTES, &v, err))
-        return -1;
-    if (v >= 9.2e18)
-        return err_set(err, ERR_INVALID, "%s: %.60s is more than 8 EiB", what, text);
-    *out = (uint64_t)v;
-    return 0;
+    int rc = num_unit(text, NUM_BYTES, &v, err);
+    if (!rc && v >= 9.2e18)
+        rc = err_set(err, ERR_INVALID, "%.60s is more than 8 EiB", text);
+    if (rc)
+        err_wrap(err, "%s", what);
+    else
+        *out = (uint64_t)v;
+    return rc;
 }
 
 int num_rate(const char *text, const char *what, double *bytes_per_s, struct err *err)
 {
-    return with_unit(text, what, "rate", "936GB/s or 10Gbit/s", RATES, bytes_per_s, err);
+    int rc = num_unit(text, NUM_RATE, bytes_per_s, err);
+    if (rc)
+        err_wrap(err, "%s", what);
+    return rc;
 }
 
 int num_seconds(const char *text, const char *what, double *seconds, struct err *err)
 {
-    return with_unit(text, what, "duration", "0.2ms or 30s", TIMES, seconds, err);
+    int rc = num_unit(text, NUM_SECONDS, seconds, err);
+    if (rc)
+        err_wrap(err, "%s", what);
+    return rc;
+}
+
+/* v in this unit in at most nine digits: how ugly that is, or 0 when it does not read back as v. */
+static size_t fmt_in(char *dst, size_t cap, const struct unit *u, double v)
+{
+    int n = snprintf(dst, cap, "%.9g", v / u->factor);
+    bool exact = strtod(dst, NULL) * u->factor == v && !strchr(dst, 'e');
+    size_t rest = strlen(u->name);
+    str_copy(dst + n, cap - (size_t)n, u->name);
+    return exact ? 2 * ((size_t)n + rest) + (strchr(dst, '.') != NULL) : 0;
+}
+
+char *num_fmt_unit(char *dst, size_t cap, enum num_kind kind, double v)
+{
+    const struct unit *best = NULL, *base = NULL;
+    size_t least = 0;
+    for (const struct unit *u = KINDS[kind].units; u < KINDS[kind].units + UNITS_MAX && u->name;
+         u++) {
+        size_t ugly = fmt_in(dst, cap, u, v);
+        if (ugly && (!best || ugly < least)) {
+            best = u;
+            least = ugly;
+        }
+        if (u->factor == 1 && !base)
+            base = u;
+    }
+    if (best)
+        fmt_in(dst, cap, best, v);
+    else
+        snprintf(dst, cap, "%.17g%s", v, base ? base->name : "");
+    return dst;
 }
 
 char *num_fmt_gib(char *dst, size_t cap, uint64_t bytes)

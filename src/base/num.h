@@ -22,13 +22,21 @@ uint64_t num_pad_sat(uint64_t a, uint64_t align);
 /* Whole decimal number with nothing around it, within [lo, hi]. `what` names it in the message. */
 int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64_t *out,
             struct err *err);
-/* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB (1000) and KiB MiB GiB TiB
+/* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB PB (1000) and KiB MiB GiB TiB PiB
  * (1024). */
 int num_bytes(const char *text, const char *what, uint64_t *out, struct err *err);
 /* "936GB/s" in bytes per second, "10Gbit/s" in bytes per second (bits / 8). */
 int num_rate(const char *text, const char *what, double *bytes_per_s, struct err *err);
 /* "0.1ms", "250us", "2s", "5m", "1h": seconds. */
 int num_seconds(const char *text, const char *what, double *seconds, struct err *err);
+
+/* The same by kind; the message does not say where the text came from, but the nearest unit. */
+enum num_kind { NUM_BYTES, NUM_RATE, NUM_SECONDS, NUM_WATTS };
+int num_unit(const char *text, enum num_kind kind, double *out, struct err *err);
+const char *num_example(enum num_kind kind); /* "24GiB or 512MiB" */
+/* The shortest text that num_unit() reads as exactly `v` (not negative): "1PiB", "936GB/s",
+ * "0.1ms". At least 40 bytes; returns dst. */
+char *num_fmt_unit(char *dst, size_t cap, enum num_kind kind, double v);
 
 /* A short text for people in a caller's buffer (at least 24 bytes), which is returned. */
 char *num_fmt_gib(char *dst, size_t cap, uint64_t bytes);      /* "22.6 GiB", "545 MiB", "12 KiB" */

@@ -89,18 +89,83 @@ static unsigned distance(const char *a, const char *b)
     return row[m];
 }
 
+/* The nearest so far, if `name` is not nearer. */
+static const char *nearer(const char *s, const char *name, const char *best, unsigned *best_d)
+{
+    unsigned d = distance(s, name);
+    if (d >= *best_d || d >= strlen(s))
+        return best;
+    *best_d = d;
+    return name;
+}
+
+enum { NEAR = 2 }; /* edits that a slip of the finger makes */
+
 const char *str_nearest(const char *s, const char *const *names, size_t n)
 {
     const char *best = NULL;
-    unsigned best_d = 3;
-    for (size_t i = 0; i < n; i++) {
-        unsigned d = distance(s, names[i]);
-        if (d < best_d && d < strlen(s)) {
-            best_d = d;
-            best = names[i];
-        }
-    }
+    unsigned d = NEAR + 1;
+    for (size_t i = 0; i < n; i++)
+        best = nearer(s, names[i], best, &d);
     return best;
+}
+
+const char *str_nearest_in(const char *s, const char *first, size_t n, size_t stride)
+{
+    const char *best = NULL;
+    unsigned d = NEAR + 1;
+    for (size_t i = 0; i < n; i++)
+        best = nearer(s, first + i * stride, best, &d);
+    return best;
+}
+
+struct str_hint str_did_you_mean(const char *near)
+{
+    struct str_hint hint = {""};
+    if (near)
+        str_copyf(hint.text, sizeof hint.text, "; did you mean '%.60s'?", near);
+    return hint;
+}
+
+/* Bytes of the UTF-8 character at p (n left), 0 when it is none or a control character. */
+static size_t utf8_char(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x80)
+        return p[0] >= 0x20 && p[0] != 0x7f;
+    size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    static const uint32_t LEAST[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (p[0] < 0xc2 || p[0] > 0xf4 || len > n)
+        return 0;
+    uint32_t c = p[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    bool control = c < 0xa0 || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+                   (c >= 0x2066 && c <= 0x2069);
+    if (c < LEAST[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || control)
+        return 0;
+    return len;
+}
+
+void str_clean(char *dst, size_t cap, struct str src)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < src.n;) {
+        const unsigned char *p = (const unsigned char *)src.p + i;
+        size_t len = utf8_char(p, src.n - i);
+        size_t take = len ? len : 1;
+        if (at + take >= cap)
+            break;
+        if (len)
+            memcpy(dst + at, p, len);
+        else
+            dst[at] = '?';
+        at += take;
+        i += take;
+    }
+    dst[at] = '\0';
 }
 
 void buf_init(struct buf *b, size_t max)

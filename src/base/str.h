@@ -24,8 +24,20 @@ bool str_copy(char *dst, size_t cap, const char *src);
 #define STR_COPY(array, src) str_copy((array), sizeof(array), (src))
 bool str_copyf(char *dst, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Copies foreign text for a terminal or a document, truncating: whole UTF-8 characters; control
+ * characters and broken bytes as '?'. */
+void str_clean(char *dst, size_t cap, struct str src);
+
 /* The name in names[n] nearest to `s` (edit distance at most 2), or NULL: for "did you mean". */
 const char *str_nearest(const char *s, const char *const *names, size_t n);
+/* The same for names inside n structs of `stride` bytes, `first` being that of the first one:
+ * str_nearest_in(s, nodes[0].name, n, sizeof *nodes). */
+const char *str_nearest_in(const char *s, const char *first, size_t n, size_t stride);
+/* "; did you mean 'near'?" to end a message with, or "" for NULL. */
+struct str_hint {
+    char text[96];
+};
+struct str_hint str_did_you_mean(const char *near);
 
 /* A growing buffer that never holds more than `max` bytes: a write past it sets `full`, is dropped
  * and stays visible to the caller. `p` is NUL-terminated after every call (the NUL not counted). */
