@@ -13,14 +13,20 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
                                const struct estimate_model *m, const struct place_budget *budget,
                                struct err *err);
 
-/* reasons.c: proof, why and rejected of an answer; per-GPU reasons and the summary of a refusal.
+/* reasons.c: proof, why and rejected of an answer; every reason and the summary of a refusal.
  * brief: without the alternatives that take a search of their own. */
 void reasons_answer(const struct scene *c, const struct answer *a, bool brief,
                     struct place_plan *p);
 void reasons_refusal(const struct scene *c, struct place_plan *p);
-/* A finding at the end; NULL beyond PLACE_MAX_FINDINGS, which is counted. */
+/* A finding at the end; at most PLACE_MAX_FINDINGS (asserted: who may exceed it looks first). */
 struct place_finding *findings_add(struct place_findings *l, enum note_code what);
 void findings_done(struct place_findings *l);
+
+struct capacity;
+/* rejected.c, refused.c: their parts of it. */
+void reasons_rejected(const struct scene *c, const struct answer *a, const struct capacity *k,
+                      bool brief, struct place_plan *p);
+void reasons_refused(const struct scene *c, const struct capacity *k, struct place_plan *p);
 
 /* changes.c: ONE CHANGE AWAY, each planned again. */
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,

@@ -34,6 +34,9 @@ enum word_unit {
     X(NODE, "node", TEXT, "name of a node")                                                        \
     X(GPU, "gpu", TEXT, "node:index and name of a GPU, or of neighbours: hill:0-3 4x RTX 3090")    \
     X(OTHER, "other", TEXT, "a GPU that is compared with it")                                      \
+    X(LAST_NODE, "last_node", TEXT, "name of the last of neighbouring nodes")                      \
+    X(TYPE, "gpu_type", TEXT, "what the GPUs are called")                                          \
+    X(POLICY, "policy", TEXT, "name of a policy")                                                  \
     X(REASON, "reason", TEXT, "words of whoever drained the node")                                 \
     X(KV, "kv", TEXT, "type of the KV cache")                                                      \
     X(TEXT, "text", TEXT, "a sentence of another part of the product, in English")                 \
@@ -57,6 +60,8 @@ enum word_unit {
     X(LOGITS, "logits_bytes", BYTES, "sent per token from the output layer")                       \
     X(RUNTIME, "runtime_bytes", BYTES, "of the driver, per GPU")                                   \
     X(MARGIN, "margin_bytes", BYTES, "kept free, per device")                                      \
+    X(USED, "used_bytes", BYTES, "held by running models")                                         \
+    X(OTHER_TOK_S, "other_tok_s", TOK_S, "the same of what it is compared with")                   \
     X(TOK_S, "tok_s", TOK_S, "predicted tokens per second, one stream")                            \
     X(MS, "ms", MS, "predicted milliseconds per token")                                            \
     X(BOUND_MS, "bound_ms", MS, "milliseconds per token that no such plan is below")               \
