@@ -16,6 +16,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+static const struct place_budget BRIEF = {.no_changes = true};
+
 /* ---- random models and clusters ---- */
 
 static struct estimate_model *random_model(struct rng *r, uint32_t n)
@@ -264,7 +266,7 @@ static void test_exhaustive(void **state)
         spec->want.max_gpus = rng_below(&r, 4) == 0 ? 1 + (uint32_t)rng_below(&r, 3) : 0;
         struct trial t = {.s = &s, .m = m, .spec = spec};
         exhaust(&t);
-        struct place_plan *p = place_model(&s, spec, m, NULL, &err);
+        struct place_plan *p = place_model(&s, spec, m, &BRIEF, &err);
         if (!p)
             fail_msg("case %u: %s", i, err.msg);
         check_valid(&s, spec, m, p);
@@ -302,7 +304,7 @@ static struct outcome outcome_of(const struct cluster_snapshot *s,
                                  const struct deployment_spec *spec, const struct estimate_model *m)
 {
     struct err err = {0};
-    struct place_plan *p = place_model(s, spec, m, NULL, &err);
+    struct place_plan *p = place_model(s, spec, m, &BRIEF, &err);
     if (!p)
         fail_msg("%s", err.msg);
     check_valid(s, spec, m, p);
@@ -416,7 +418,7 @@ static void test_validator(void **state)
         struct cluster_snapshot s;
         struct err err = {0};
         random_cluster(&r, m, 6, &s);
-        struct place_plan *p = place_model(&s, spec, m, NULL, &err);
+        struct place_plan *p = place_model(&s, spec, m, &BRIEF, &err);
         struct assignment *a = &p->a;
         if (p->feasible && a->n_parts >= 2) {
             seen++;
