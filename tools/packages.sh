@@ -34,6 +34,7 @@ command:shellcheck shellcheck
 command:clang-format clang-format
 command:chromium chromium
 command:fuser psmisc
+command:cbc coinor-cbc
 file:/usr/lib/python3/dist-packages/h11/__init__.py python3-h11
 '
 

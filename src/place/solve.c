@@ -169,6 +169,26 @@ static bool any_main(const struct solver *v)
     return false;
 }
 
+/* Would any number of the largest device do? Not when a layer, or the output layer, fits none: no
+ * set of devices needs to be looked at then. */
+static bool largest_holds(const struct solver *v)
+{
+    uint32_t rank = 0, at = 0, n = v->n_layers;
+    for (uint32_t i = 0; i < v->n_nodes; i++) {
+        const struct snode *s = &v->nodes[i];
+        at = s->cpu_lay > at ? s->cpu_lay : at;
+        for (uint32_t d = 0; d < s->n_dev; d++)
+            rank = s->src->dev[d].rank > rank ? s->src->dev[d].rank : rank;
+    }
+    const struct fit *f = ranks_fit(v->ranks, rank);
+    if (!v->p->cpu_ns && f->lo_only == 0)
+        return true;
+    at = v->p->cpu_ns ? at : f->hi_first;
+    while (at > 0 && at < f->lo_last && f->hi[at] > at)
+        at = f->hi[at];
+    return at > 0 && at >= f->lo_last && f->lo_last < n;
+}
+
 /* A set of k nodes on which it fits, as a set in *s; s->bound_dev is how many devices it took. */
 static bool exists(struct solver *v, struct bounds *b, uint32_t k, uint32_t g, struct solution *s,
                    bool *sure)
@@ -267,6 +287,14 @@ static void by_turns(struct pass *p, uint32_t g, struct solution *s)
     }
 }
 
+/* Nodes were left out of the tables: of them nothing is known but the floor. */
+static void unbind(const struct solver *v, uint32_t k, struct solution *s)
+{
+    int64_t floor = solver_floor(v, k), ns = bound_ns(v, k, floor);
+    s->bound_value = floor < s->bound_value ? floor : s->bound_value;
+    s->bound_ns = ns < s->bound_ns ? ns : s->bound_ns;
+}
+
 /* Exactly k nodes: fewest devices, then value. *sure: a "no" is proved. */
 static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
 {
@@ -288,7 +316,9 @@ static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *su
     else
         by_turns(&p, least, s);
     s->proved = (s->feasible ? s->proved : !sized) && p.proved && !p.t.cut;
-    s->bound_dev = p.bound_g;
+    s->bound_dev = p.t.cut ? least : p.bound_g;
+    if (p.t.cut)
+        unbind(v, k, s);
     *sure = s->proved;
     tables_close(&p.t);
     return s->feasible;
@@ -302,14 +332,16 @@ static bool fastest_at(struct solver *v, uint32_t k, struct solution *s, bool *s
     bool any = least < 2;
     *sure = true;
     if (tables_open(v, k, any ? UINT32_MAX : most, TABLE_CELLS, &t)) {
-        int64_t bound = PLACE_INF;
+        int64_t open = PLACE_INF; /* what numbers of devices that are not settled could reach */
         for (uint32_t g = any ? most : least; g <= most; g++) {
             least_value(v, &t.b, k, g, s);
-            *sure = *sure && s->proved;
-            bound = s->proved || s->bound_value > bound ? bound : s->bound_value;
+            open = s->proved || s->bound_value > open ? open : s->bound_value;
         }
-        s->bound_value = *sure && s->feasible ? s->value : bound;
+        *sure = s->feasible ? open >= s->value : open == PLACE_INF;
+        s->bound_value = s->feasible && s->value < open ? s->value : open;
     }
+    if (t.cut)
+        unbind(v, k, s);
     *sure = *sure && !t.cut;
     s->proved = *sure;
     tables_close(&t);
@@ -335,7 +367,7 @@ static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solutio
     /* Each node but the main one has a device in use. */
     uint32_t most = v->n_nodes < solver_most(v) + 1 ? v->n_nodes : solver_most(v) + 1, bound = 0;
     k_hi = k_hi < most ? k_hi : most;
-    if (any_main(v) && prepare_enough(v, solver_most(v)))
+    if (any_main(v) && largest_holds(v) && prepare_enough(v, solver_most(v)))
         for (uint32_t k = k_least(v, k_lo); k <= k_hi && !out->feasible; k++) {
             bool k_sure = true;
             v->more_nodes = k_lo > 1 && k_least(v, 1) < k;
