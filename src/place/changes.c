@@ -1,266 +1,269 @@
 /* ONE CHANGE AWAY: the smallest changes that make it fit or give a better tier, each one planned
- * again by the same search before it is said. */
-#include "place/place_int.h"
+ * again by the same search before it is said. Here those of what is asked for. */
+#include "place/changes.h"
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "base/str.h"
+#include "place/capacity.h"
 
+#include <stddef.h>
 #include <string.h>
 
 enum {
-    CHANGE_STEPS = 4 << 20, /* of one trial */
-    CTX_STEP = 256,         /* the engine rounds to this */
-    MAX_ADDED = 64,
-};
-#define ADDED_BYTES (24 * GIB)
-#define ADDED_BANDWIDTH 936e9
-
-struct search {
-    const struct cluster_snapshot *s;
-    const struct place_demand *d;
-    struct place_plan *p;
-    enum place_tier last; /* better than what there is */
+    CHANGES_STEPS = 1 << 21,
+    CTX_STEP = 256, /* the engine rounds to this */
 };
 
-struct trial {
-    bool fits;
-    enum place_tier tier;
-    uint32_t n_nodes, n_gpus;
-    double tok_s;
-};
-
-static bool try_plan(const struct search *x, const struct cluster_snapshot *s,
-                     const struct deployment_spec *spec, const struct estimate_opts *opts,
-                     struct trial *t)
+bool changes_try(const struct search *x, const struct cluster_snapshot *s, struct trial *t)
 {
-    *t = (struct trial){0};
-    struct estimate_model *m = estimate_new(x->d->facts, opts, NULL);
-    struct scene *c = m ? scene_new(s, spec, m, NULL) : NULL;
-    if (c) {
-        struct tiers_opts o = {.last = x->last, .steps = CHANGE_STEPS};
-        struct answer a;
-        tiers_solve(c, &o, &a, &x->p->steps);
-        if (a.feasible) {
-            double sec = place_seconds(c, a.main, a.parts, a.n_parts, a.n_cpu, a.n_moe);
-            *t = (struct trial){true, a.tier, a.n_nodes, a.n_gpus, sec > 0 ? 1 / sec : 0};
-        }
-        answer_done(&a);
-    }
-    scene_free(c);
-    estimate_free(m);
-    return t->fits;
+    return trial_run(s, x->spec, x->m, x->trials, t);
 }
+
+/* ---- the list ---- */
 
 static enum note_code gives_code(const struct trial *t)
 {
     static const enum note_code CODES[] = {
         [TIER_ONE_GPU] = NOTE_GIVES_ONE_GPU, [TIER_ONE_NODE] = NOTE_GIVES_ONE_NODE,
         [TIER_NODES] = NOTE_GIVES_NODES,     [TIER_RAM] = NOTE_GIVES_RAM,
-        [TIER_CPU] = NOTE_GIVES_CPU,         [TIER_NONE] = NOTE_NOT_ENOUGH,
+        [TIER_CPU] = NOTE_GIVES_CPU,         [TIER_NONE] = NOTE_NOT_ENOUGH_WHOLE,
     };
     return CODES[t->fits ? t->tier : TIER_NONE];
 }
 
-/* Sets those of the trial's figures that the code has. */
-static void set_gives(struct note *n, const struct trial *t)
-{
-    note_set(n, gives_code(t));
-    uint64_t has = word_at(n->code)->params;
-    if (has >> WORD_N_GPUS & 1)
-        note_num(n, WORD_N_GPUS, t->n_gpus);
-    if (has >> WORD_N_NODES & 1)
-        note_num(n, WORD_N_NODES, t->n_nodes);
-    if (has >> WORD_TOK_S & 1)
-        note_real(n, WORD_TOK_S, t->tok_s);
-}
-
-/* The new change's note, without parameters yet. */
-static struct note *add(const struct search *x, const struct trial *t, enum note_code what)
+struct note *changes_add(const struct search *x, const struct trial *t, enum note_code what)
 {
     struct place_plan *p = x->p;
     p->changes = mem_realloc(p->changes, p->n_changes + 1, sizeof *p->changes);
     struct place_change *c = &p->changes[p->n_changes++];
     *c = (struct place_change){.what = {.code = what},
+                               .gives = {.code = gives_code(t)},
                                .tier = t->fits ? t->tier : TIER_NONE,
+                               .n_nodes = t->n_nodes,
+                               .n_gpus = t->n_gpus,
                                .tok_s = t->tok_s,
                                .fits = t->fits};
-    set_gives(&c->gives, t);
+    trial_note(&c->gives, t);
     return &c->what;
 }
 
-/* The largest context, in whole steps per slot, that does. */
-static void change_ctx(const struct search *x)
+void changes_lacking(const struct search *x, const struct cluster_snapshot *s,
+                     const struct deployment_spec *spec, const struct estimate_model *m)
+{
+    struct scene *c = scene_new(s, spec, m, NULL);
+    if (!c)
+        return;
+    struct capacity *k = capacity_new(c);
+    uint64_t fits = capacity_sum(k, CAP_LAYERS, spec->want.max_nodes, k->most);
+    struct note *n = &x->p->changes[x->p->n_changes - 1].gives;
+    if (fits < m->n_layers) {
+        note_set(n, NOTE_NOT_ENOUGH);
+        note_num(note_num(n, WORD_LAYERS_FIT, fits), WORD_LAYERS, m->n_layers);
+    }
+    capacity_free(k);
+    scene_free(c);
+}
+
+/* Smaller changes first: settings, the more of the context is left the better; then what somebody
+ * has to allow; then what has to be moved, built, bought. */
+static uint32_t rank(enum note_code what)
+{
+    static const enum note_code ORDER[] = {
+        NOTE_SET_KV, NOTE_SET_CTX,  NOTE_SET_KV_CTX, NOTE_UNDRAIN,     NOTE_UNDRAIN_ALL,
+        NOTE_DROP,   NOTE_DROP_ALL, NOTE_MOVE,       NOTE_ENGINE_SPAN, NOTE_NODE_BACK,
+    };
+    for (uint32_t i = 0; i < ARRAY_LEN(ORDER); i++)
+        if (ORDER[i] == what)
+            return what == NOTE_SET_KV_CTX ? 1 : i; /* those with --ctx by the context alone */
+    return ARRAY_LEN(ORDER);
+}
+
+static uint64_t cost(const struct note *n)
+{
+    if (n->code == NOTE_SET_CTX || n->code == NOTE_SET_KV_CTX)
+        return UINT64_MAX - note_num_of(n, WORD_CTX);
+    if (n->code == NOTE_MOVE)
+        return note_num_of(n, WORD_USED);
+    return num_mul_sat(note_num_of(n, WORD_N_GPUS), note_num_of(n, WORD_SIZE));
+}
+
+static bool smaller(const struct place_change *a, const struct place_change *b)
+{
+    if (a->fits != b->fits)
+        return a->fits;
+    if (rank(a->what.code) != rank(b->what.code))
+        return rank(a->what.code) < rank(b->what.code);
+    return cost(&a->what) < cost(&b->what);
+}
+
+/* By insertion: the list is short, and equal ones stay in the order they were found. */
+static void sort(struct place_plan *p)
+{
+    for (uint32_t i = 1; i < p->n_changes; i++)
+        for (uint32_t k = i; k > 0 && smaller(&p->changes[k], &p->changes[k - 1]); k--) {
+            struct place_change c = p->changes[k];
+            p->changes[k] = p->changes[k - 1];
+            p->changes[k - 1] = c;
+        }
+}
+
+/* ---- context and KV ---- */
+
+static bool try_opts(const struct search *x, enum kv_type kv, uint32_t ctx, struct trial *t)
+{
+    struct estimate_opts o = x->d->opts;
+    o.kv_k = o.kv_v = kv;
+    o.ctx = ctx;
+    struct estimate_model *m = estimate_new(x->d->facts, &o, NULL);
+    *t = (struct trial){.sure = true, .tier = TIER_NONE};
+    bool fits = m && trial_run(x->s, x->spec, m, x->trials, t);
+    estimate_free(m);
+    return fits;
+}
+
+/* The largest context, in whole steps per slot, that does; 0: none. */
+static uint32_t largest_ctx(const struct search *x, enum kv_type kv, struct trial *best)
 {
     uint32_t slots = x->d->opts.n_slots ? x->d->opts.n_slots : 1;
+    uint32_t floor = x->d->spec->want.min_ctx / CTX_STEP;
     uint32_t lo = 0, hi = (x->d->opts.ctx / slots - 1) / CTX_STEP; /* lo fits, hi + 1 does not */
-    struct estimate_opts o = x->d->opts;
-    struct trial t, best = {0};
+    struct trial t;
     while (lo < hi) {
         uint32_t mid = (lo + hi + 1) / 2;
-        o.ctx = mid * CTX_STEP * slots;
-        if (try_plan(x, x->s, x->d->spec, &o, &t)) {
+        if (try_opts(x, kv, mid * CTX_STEP * slots, &t)) {
             lo = mid;
-            best = t;
+            *best = t;
         } else {
             hi = mid - 1;
         }
     }
-    if (lo)
-        note_num(add(x, &best, NOTE_SET_CTX), WORD_CTX, lo * CTX_STEP);
+    return lo >= floor ? lo * CTX_STEP : 0;
 }
 
-static void change_kv(const struct search *x)
+static void lacking_kv(const struct search *x, enum kv_type kv)
+{
+    struct estimate_opts o = x->d->opts;
+    o.kv_k = o.kv_v = kv;
+    struct estimate_model *m = estimate_new(x->d->facts, &o, NULL);
+    if (m)
+        changes_lacking(x, x->s, x->spec, m);
+    estimate_free(m);
+}
+
+/* Smaller types of KV until one does; with each that does not, the largest context that does. */
+static void change_kv(const struct search *x, uint32_t ctx)
 {
     static const enum kv_type TYPES[] = {KV_Q8_0, KV_Q4_0};
-    struct trial t;
-    if (x->d->opts.kv_k != KV_F16 && x->d->opts.kv_k != KV_Q8_0)
-        return;
-    for (size_t i = x->d->opts.kv_k == KV_Q8_0; i < ARRAY_LEN(TYPES); i++) {
-        struct estimate_opts o = x->d->opts;
-        o.kv_k = o.kv_v = TYPES[i];
-        bool fits = try_plan(x, x->s, x->d->spec, &o, &t);
-        if (fits || (i + 1 == ARRAY_LEN(TYPES) && !x->p->feasible))
-            note_str(add(x, &t, NOTE_SET_KV), WORD_KV, kv_type_name(TYPES[i]));
+    enum kv_type now = x->d->opts.kv_k;
+    struct trial t, best;
+    for (size_t i = now == KV_Q8_0; i < ARRAY_LEN(TYPES) && now != KV_Q4_0; i++) {
+        bool fits = try_opts(x, TYPES[i], x->d->opts.ctx, &t);
+        note_str(changes_add(x, &t, NOTE_SET_KV), WORD_KV, kv_type_name(TYPES[i]));
         if (fits)
             return;
-    }
-}
-
-/* ---- changes of the cluster ---- */
-
-static void copy_snapshot(const struct cluster_snapshot *from, struct cluster_snapshot *to)
-{
-    *to = *from;
-    to->nodes = mem_calloc(from->n_nodes + 1, sizeof *to->nodes);
-    memcpy(to->nodes, from->nodes, from->n_nodes * sizeof *to->nodes);
-}
-
-/* The ready node with most GPU memory, else most RAM: where one would put a card. */
-static uint32_t home(const struct search *x)
-{
-    uint32_t best = UINT32_MAX;
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < x->s->n_nodes; i++) {
-        const struct cluster_node *n = &x->s->nodes[i];
-        uint64_t sum = n->ram_free_bytes / 1024;
-        for (uint32_t k = 0; k < n->n_devices; k++)
-            sum = num_add_sat(sum, n->devices[k].free_bytes);
-        if (n->state == NODE_READY && (best == UINT32_MAX || sum > most)) {
-            best = i;
-            most = sum;
-        }
-    }
-    return best;
-}
-
-static bool try_added(const struct search *x, uint32_t node, uint32_t count, struct trial *t)
-{
-    struct cluster_snapshot s;
-    copy_snapshot(x->s, &s);
-    struct cluster_node *n = &s.nodes[node];
-    uint32_t had = n->n_devices;
-    n->devices = mem_calloc(had + count, sizeof *n->devices);
-    if (had)
-        memcpy(n->devices, x->s->nodes[node].devices, had * sizeof *n->devices);
-    for (uint32_t i = 0; i < count; i++) {
-        struct cluster_device *d = &n->devices[had + i];
-        *d = (struct cluster_device){.kind = DEVICE_GPU,
-                                     .index = had ? n->devices[had - 1].index + 1 + i : i,
-                                     .total_bytes = ADDED_BYTES,
-                                     .free_bytes = ADDED_BYTES,
-                                     .bandwidth_bytes_per_s = ADDED_BANDWIDTH};
-        str_copyf(d->uuid, sizeof d->uuid, "added-%u", i);
-        STR_COPY(d->name, "24 GiB GPU");
-    }
-    n->n_devices = had + count;
-    bool fits = try_plan(x, &s, x->d->spec, &x->d->opts, t);
-    free(n->devices);
-    free(s.nodes);
-    return fits;
-}
-
-static void change_add(const struct search *x)
-{
-    uint32_t node = home(x), lo = 0, hi = 1;
-    struct trial t, best;
-    if (node == UINT32_MAX || x->d->spec->want.gpus.n)
-        return;
-    while (hi <= MAX_ADDED && !try_added(x, node, hi, &best)) {
-        lo = hi;
-        hi *= 2;
-    }
-    if (hi > MAX_ADDED)
-        return;
-    while (lo + 1 < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (try_added(x, node, mid, &t)) {
-            hi = mid;
-            best = t;
-        } else {
-            lo = mid;
-        }
-    }
-    struct note *n = note_num(add(x, &best, NOTE_ADD_GPUS), WORD_N_GPUS, hi);
-    note_str(note_num(n, WORD_SIZE, ADDED_BYTES), WORD_NODE, x->s->nodes[node].name);
-}
-
-static void change_undrain(const struct search *x)
-{
-    struct trial t;
-    for (uint32_t i = 0, tried = 0; i < x->s->n_nodes && tried < 4; i++) {
-        if (x->s->nodes[i].state != NODE_DRAINED)
+        lacking_kv(x, TYPES[i]);
+        uint32_t with = largest_ctx(x, TYPES[i], &best);
+        if (with <= ctx)
             continue;
-        tried++;
-        struct cluster_snapshot s;
-        copy_snapshot(x->s, &s);
-        s.nodes[i].state = NODE_READY;
-        bool fits = try_plan(x, &s, x->d->spec, &x->d->opts, &t);
-        if (fits || !x->p->feasible)
-            note_str(add(x, &t, NOTE_UNDRAIN), WORD_NODE, x->s->nodes[i].name);
-        free(s.nodes);
+        struct note *n = changes_add(x, &best, NOTE_SET_KV_CTX);
+        note_num(note_str(n, WORD_KV, kv_type_name(TYPES[i])), WORD_CTX, with);
     }
 }
 
-/* An engine of a build that spans more devices. */
-static void change_engine(const struct search *x)
+static void change_settings(const struct search *x)
 {
-    if (!x->s->engine_devices)
-        return;
-    struct cluster_snapshot s = *x->s; /* borrows the nodes */
-    struct trial t;
-    s.engine_devices = 0;
-    if (try_plan(x, &s, x->d->spec, &x->d->opts, &t) && t.n_gpus > x->s->engine_devices)
-        note_num(add(x, &t, NOTE_ENGINE_SPAN), WORD_N_GPUS, t.n_gpus);
+    struct trial best;
+    uint32_t ctx = largest_ctx(x, x->d->opts.kv_k, &best);
+    if (ctx)
+        note_num(changes_add(x, &best, NOTE_SET_CTX), WORD_CTX, ctx);
+    change_kv(x, ctx);
 }
 
-/* Without the constraints of the spec, when there are any. */
-static void change_free(const struct search *x)
+/* ---- constraints ---- */
+
+#define ROW(key)                                                                                   \
+    {                                                                                              \
+#key, offsetof(struct constraints, key), sizeof(((struct constraints *)0)->key)            \
+    }
+static const struct {
+    const char *key;
+    size_t at, size;
+} CONSTRAINTS[] = {
+    ROW(nodes),      ROW(exclude_nodes), ROW(gpus),       ROW(gpu_types), ROW(labels),
+    ROW(keep_whole), ROW(anti_affinity), ROW(max_nodes),  ROW(max_gpus),  ROW(gpus_per_replica),
+    ROW(min_tok_s),  ROW(no_ram),        ROW(no_network), ROW(n_split),
+};
+#undef ROW
+
+static bool is_set(const struct constraints *w, size_t i)
 {
-    const struct deployment_spec *d = x->d->spec;
-    if (!d->want.max_nodes && !d->want.max_gpus && !d->want.no_ram && !d->want.nodes.n &&
-        !d->want.exclude_nodes.n && !d->want.gpus.n)
-        return;
+    const char *p = (const char *)w + CONSTRAINTS[i].at;
+    const struct name_list *l = (const void *)p;
+    if (CONSTRAINTS[i].size == sizeof *l)
+        return l->n > 0;
+    for (size_t k = 0; k < CONSTRAINTS[i].size; k++)
+        if (p[k])
+            return true;
+    return false;
+}
+
+static void clear(struct constraints *w, size_t i)
+{
+    memset((char *)w + CONSTRAINTS[i].at, 0, CONSTRAINTS[i].size);
+    if (w->gpus.n == 0) /* the split counts them */
+        w->n_split = 0;
+}
+
+static bool try_without(const struct search *x, const struct constraints *w, struct trial *t)
+{
     mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    *spec = *d;
-    spec->want = (struct constraints){0};
+    *spec = *x->d->spec;
+    spec->want = *w;
+    mem_auto struct deployment_spec *better = trial_spec(spec, x->tier);
+    return trial_run(x->s, better, x->m, x->trials, t);
+}
+
+static void change_constraints(const struct search *x)
+{
+    mem_auto struct constraints *w = mem_calloc(1, sizeof *w);
+    uint32_t n_set = 0, n_fit = 0;
     struct trial t;
-    if (try_plan(x, x->s, spec, &x->d->opts, &t))
-        add(x, &t, NOTE_NO_LIMITS);
+    for (size_t i = 0; i < ARRAY_LEN(CONSTRAINTS); i++) {
+        *w = x->d->spec->want;
+        if (!is_set(w, i))
+            continue;
+        n_set++;
+        clear(w, i);
+        if (!try_without(x, w, &t))
+            continue;
+        n_fit++;
+        note_str(changes_add(x, &t, NOTE_DROP), WORD_CONSTRAINT, CONSTRAINTS[i].key);
+    }
+    *w = (struct constraints){0};
+    if (n_set > 1 && !n_fit && try_without(x, w, &t))
+        changes_add(x, &t, NOTE_DROP_ALL);
 }
 
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,
-                  const struct place_budget *budget, struct place_plan *p)
+                  struct place_plan *p)
 {
     if (p->feasible && p->tier == TIER_ONE_GPU)
         return;
-    struct search x = {.s = s, .d = d, .p = p, .last = TIER_CPU};
-    if (p->feasible)
-        x.last = p->tier - 1;
-    change_ctx(&x);
-    change_kv(&x);
-    change_undrain(&x);
-    change_free(&x);
-    change_engine(&x);
-    change_add(&x);
+    struct estimate_model *m = estimate_new(d->facts, &d->opts, NULL);
+    struct scene *c = m ? scene_new(s, d->spec, m, NULL) : NULL;
+    if (!c) {
+        estimate_free(m);
+        return;
+    }
+    struct trials trials = {.left = CHANGES_STEPS};
+    struct search x = {.s = s, .d = d, .m = m, .c = c, .p = p, .tier = p->tier, .trials = &trials};
+    mem_auto struct deployment_spec *spec = trial_spec(d->spec, p->tier);
+    x.spec = spec;
+    change_settings(&x);
+    change_constraints(&x);
+    changes_of_cluster(&x);
+    trials_report(&trials, "changes", p);
+    sort(p);
+    scene_free(c);
+    estimate_free(m);
 }

@@ -290,6 +290,6 @@ struct place_plan *place_plan(const struct cluster_snapshot *s, const struct pla
     struct place_plan *p = place_model(s, d->spec, m, budget, err);
     estimate_free(m);
     if (p && !(budget && (budget->no_changes || budget->bare)))
-        changes_find(s, d, budget, p);
+        changes_find(s, d, p);
     return p;
 }

@@ -44,6 +44,7 @@ struct place_change { /* verified by planning again */
     struct note gives;
     bool fits;
     enum place_tier tier; /* TIER_NONE when it does not fit */
+    uint32_t n_nodes, n_gpus;
     double tok_s;
 };
 

@@ -30,7 +30,7 @@ void reasons_refused(const struct scene *c, const struct capacity *k, struct pla
 
 /* changes.c: ONE CHANGE AWAY, each planned again. */
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,
-                  const struct place_budget *budget, struct place_plan *p);
+                  struct place_plan *p);
 
 /* Seconds per token of a split of parts on the snapshot, as estimate/ has it. */
 double place_seconds(const struct scene *c, uint32_t main, const struct answer_part *parts,

@@ -591,7 +591,7 @@ static void test_refusal(void **state)
     assert_non_null(r);
     assert_string_equal(note_str_of(r, WORD_REASON), "new fans");
     assert_non_null(refused(p, NOTE_RAM_FORBIDDEN));
-    assert_non_null(change(p, NOTE_NO_LIMITS));
+    assert_non_null(change(p, NOTE_DROP));
     place_free(p);
     scenario_done(&x);
 }

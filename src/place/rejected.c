@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LABEL = 160, TRIAL_STEPS = 4 << 20 };
+enum { LABEL = 160, REJECTED_STEPS = 1 << 20 };
 
 struct asked {
     const struct scene *c;
@@ -17,6 +17,7 @@ struct asked {
     const struct capacity *k;
     struct place_plan *p;
     bool brief; /* no planning */
+    struct trials *trials;
 };
 
 static struct note *says(struct place_finding *f, enum note_code code)
@@ -48,7 +49,7 @@ static void says_not_better(const struct asked *x, struct place_finding *f, cons
 
 static bool try_spec(const struct asked *x, const struct deployment_spec *spec, struct trial *t)
 {
-    return trial_run(x->c->s, spec, x->c->m, TRIAL_STEPS, t, &x->p->steps);
+    return trial_run(x->c->s, spec, x->c->m, x->trials, t);
 }
 
 /* An alternative under a spec that allows so many nodes (0: any) and GPUs. NULL: it is not listed,
@@ -240,7 +241,7 @@ static void in_ram(const struct asked *x)
     if (x->brief || x->p->tier >= TIER_RAM || x->c->spec->want.no_ram)
         return;
     tiers_ram(x->c, TRIAL_STEPS, &ram, &used);
-    x->p->steps += used;
+    x->p->steps += used; /* it may end early: a worse one of its kind is listed then */
     if (ram.feasible) {
         double sec = place_seconds(x->c, ram.main, ram.parts, ram.n_parts, ram.n_cpu, ram.n_moe);
         struct trial t = {.tier = TIER_RAM, .n_nodes = ram.n_nodes, .n_gpus = ram.n_gpus};
@@ -277,7 +278,8 @@ static void other_policy(const struct asked *x)
 void reasons_rejected(const struct scene *c, const struct answer *a, const struct capacity *k,
                       bool brief, struct place_plan *p)
 {
-    struct asked x = {.c = c, .a = a, .k = k, .p = p, .brief = brief};
+    struct trials trials = {.left = REJECTED_STEPS};
+    struct asked x = {.c = c, .a = a, .k = k, .p = p, .brief = brief, .trials = &trials};
     one_gpu(&x);
     one_node(&x);
     fewer_nodes(&x);
@@ -285,4 +287,5 @@ void reasons_rejected(const struct scene *c, const struct answer *a, const struc
     all_gpus(&x);
     in_ram(&x);
     other_policy(&x);
+    trials_report(&trials, "rejected", p);
 }

@@ -35,17 +35,31 @@ static void fill(struct trial *t, const struct place_plan *p)
 }
 
 bool trial_run(const struct cluster_snapshot *s, const struct deployment_spec *spec,
-               const struct estimate_model *m, uint64_t steps, struct trial *t, uint64_t *used)
+               const struct estimate_model *m, struct trials *all, struct trial *t)
 {
-    struct place_budget b = {.steps = steps, .bare = true};
-    *t = (struct trial){.sure = true, .tier = TIER_NONE};
-    struct place_plan *p = place_model(s, spec, m, &b, NULL);
-    if (!p)
-        return false;
-    fill(t, p);
-    *used += p->steps;
+    struct place_budget b = {.steps = all->left < TRIAL_STEPS ? all->left : TRIAL_STEPS,
+                             .bare = true};
+    bool run = all->left && all->n_run < TRIALS_MAX;
+    *t = (struct trial){.sure = run, .tier = TIER_NONE};
+    all->n_run++;
+    struct place_plan *p = run ? place_model(s, spec, m, &b, NULL) : NULL;
+    if (p) {
+        fill(t, p);
+        all->used += p->steps;
+        all->left -= p->steps < all->left ? p->steps : all->left;
+    }
+    all->n_ended += !t->sure;
     place_free(p);
     return t->fits;
+}
+
+void trials_report(const struct trials *all, const char *list, struct place_plan *p)
+{
+    p->steps += all->used;
+    if (!all->n_ended)
+        return;
+    struct note *n = note_str(notes_add(&p->warnings, NOTE_WARN_TRIALS), WORD_LIST, list);
+    note_num(note_num(n, WORD_SHOWN, all->n_ended), WORD_TOTAL, all->n_run);
 }
 
 struct deployment_spec *trial_spec(const struct deployment_spec *spec, enum place_tier tier)

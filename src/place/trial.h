@@ -15,10 +15,22 @@ struct trial {
     uint32_t n_cpu, n_moe;
 };
 
-/* Plans without reasons; *used grows by the steps taken. A spec or model that cannot be planned is
- * one that does not fit. Returns t->fits. */
+/* What trials may cost together. One that would start when nothing is left is not run; that, and
+ * those that end on their own budget, are counted. */
+struct trials {
+    uint64_t left; /* steps */
+    uint64_t used;
+    uint32_t n_run, n_ended;
+};
+enum { TRIAL_STEPS = 1 << 18 /* of one: some 0.1 s */, TRIALS_MAX = 512 /* however cheap */ };
+
+/* Plans without reasons. A spec or model that cannot be planned is one that does not fit. Returns
+ * t->fits. */
 bool trial_run(const struct cluster_snapshot *s, const struct deployment_spec *spec,
-               const struct estimate_model *m, uint64_t steps, struct trial *t, uint64_t *used);
+               const struct estimate_model *m, struct trials *all, struct trial *t);
+/* Adds the warning, when there is something to be said of the list that these were for, and the
+ * steps. */
+void trials_report(const struct trials *all, const char *list, struct place_plan *p);
 
 /* A copy of the spec on the heap under which only better tiers than this are found: for TIER_NODES
  * those of one node, and so on. TIER_NONE: the same spec. */

@@ -36,6 +36,8 @@ enum word_unit {
     X(OTHER, "other", TEXT, "a GPU that is compared with it")                                      \
     X(LAST_NODE, "last_node", TEXT, "name of the last of neighbouring nodes")                      \
     X(TYPE, "gpu_type", TEXT, "what the GPUs are called")                                          \
+    X(MODEL, "model", TEXT, "name of a deployment")                                                \
+    X(CONSTRAINT, "constraint", TEXT, "key of a constraint, as in a spec")                         \
     X(POLICY, "policy", TEXT, "name of a policy")                                                  \
     X(REASON, "reason", TEXT, "words of whoever drained the node")                                 \
     X(KV, "kv", TEXT, "type of the KV cache")                                                      \
