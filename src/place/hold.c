@@ -35,12 +35,10 @@ static uint32_t find_device(const struct cluster_node *n, const struct assignmen
 int hold_of(const struct cluster_snapshot *s, const struct map *nodes, const struct assignment *a,
             struct cluster_instance *out, struct err *err)
 {
-    struct cluster_instance x = {.main = find_node(s, nodes, a->main_id)};
-    if (x.main >= s->n_nodes)
+    uint32_t main = find_node(s, nodes, a->main_id);
+    if (main >= s->n_nodes)
         return err_set(err, ERR_NOT_FOUND, "the main node '%s' of the plan is not in the cluster",
                        a->main_id);
-    x.main_ram_bytes =
-        num_add_sat(a->host_weights_bytes, num_add_sat(a->host_kv_bytes, a->host_compute_bytes));
     mem_auto struct cluster_instance_part *parts = mem_calloc(a->n_parts + 1, sizeof *parts);
     for (uint32_t i = 0; i < a->n_parts; i++) {
         const struct assignment_part *p = &a->parts[i];
@@ -56,9 +54,11 @@ int hold_of(const struct cluster_snapshot *s, const struct map *nodes, const str
             return err_set(err, ERR_NOT_FOUND, "node '%s' has no GPU %u with uuid '%s'", p->node,
                            p->index, p->uuid);
     }
-    x.n_parts = a->n_parts;
-    x.parts = STEAL(parts);
-    *out = x;
+    out->main = main;
+    out->main_ram_bytes =
+        num_add_sat(a->host_weights_bytes, num_add_sat(a->host_kv_bytes, a->host_compute_bytes));
+    out->n_parts = a->n_parts;
+    out->parts = STEAL(parts);
     return 0;
 }
 

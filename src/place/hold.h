@@ -10,8 +10,8 @@
 
 /* Nodes by id, for many look-ups; value is index + 1. Freed with map_free. */
 struct map *hold_nodes(const struct cluster_snapshot *s);
-/* Fills *out (zeroed by the caller; parts owned, freed with hold_done) with what the assignment
- * holds. `nodes` may be NULL. ERR_NOT_FOUND: the snapshot has no such node or device. */
+/* Fills the main node, its bytes and the parts (owned, freed with hold_done) of *out with what the
+ * assignment holds. `nodes` may be NULL. ERR_NOT_FOUND: the snapshot has no such node or device. */
 int hold_of(const struct cluster_snapshot *s, const struct map *nodes, const struct assignment *a,
             struct cluster_instance *out, struct err *err);
 void hold_done(struct cluster_instance *i);

@@ -2,8 +2,33 @@
 #include "place/many.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "place/hold.h"
+#include "place/pack.h"
+#include "place/place_int.h"
+#include "place/replicas.h"
+
+#include <string.h>
+
+struct job {
+    const struct cluster_snapshot *s;
+    const struct place_wish *wishes;
+    const struct deployment_spec **specs;
+    const struct estimate_model **models;
+    struct estimate_model **made; /* those of them that are ours */
+    uint32_t n_wishes, n;         /* n: instances */
+    uint32_t *wish;               /* by instance */
+    struct cost_form form;
+    struct map *nodes;
+    uint64_t budget, steps;
+    bool changes;
+};
+
+struct draft { /* a plan for every instance, and what they cost */
+    struct place_plan **plans;
+    int64_t *cost;
+};
 
 void place_set_free(struct place_set *p)
 {
@@ -11,58 +36,466 @@ void place_set_free(struct place_set *p)
         return;
     for (uint32_t i = 0; i < p->n_items; i++)
         place_free(p->items[i].plan);
+    notes_done(&p->proof);
     free(p->items);
     free(p);
 }
 
-/* What was placed is held, and seen by what comes after. */
-static int keep(struct cluster_snapshot *s, const struct place_wish *w, struct place_item *x,
-                struct err *err)
+/* ---- the job ---- */
+
+static int job_init(struct job *j, const struct cluster_snapshot *s, const struct place_wish *w,
+                    uint32_t n, struct err *err)
 {
-    struct cluster_instance *i = snapshot_add_instance(s);
-    if (hold_of(s, NULL, &x->plan->a, i, err) || hold_take(s, i, err))
-        return -1;
-    STR_COPY(i->deployment, w->d.spec->name);
-    i->index = x->replica;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        total += w[i].replicas;
+    if (n > PLACE_MANY_DEMANDS || total > PLACE_MANY_INSTANCES)
+        return err_set(err, ERR_LIMIT,
+                       "%u models with %llu instances; at most %d models and %d "
+                       "instances are planned at once",
+                       n, (unsigned long long)total, PLACE_MANY_DEMANDS, PLACE_MANY_INSTANCES);
+    *j = (struct job){.s = s, .wishes = w, .n_wishes = n, .n = (uint32_t)total};
+    j->specs = mem_calloc((size_t)n + 1, sizeof *j->specs);
+    j->models = mem_calloc((size_t)n + 1, sizeof *j->models);
+    j->made = mem_calloc((size_t)n + 1, sizeof *j->made);
+    j->wish = mem_calloc((size_t)total + 1, sizeof *j->wish);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        j->specs[i] = w[i].d.spec;
+        j->models[i] = w[i].m;
+        for (uint32_t r = 0; r < w[i].replicas; r++)
+            j->wish[at++] = i;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (j->models[i])
+            continue;
+        j->models[i] = j->made[i] = estimate_new(w[i].d.facts, &w[i].d.opts, err);
+        if (!j->made[i])
+            return -1;
+    }
+    cost_form_init(&j->form, j->specs, n);
+    j->nodes = hold_nodes(s);
     return 0;
+}
+
+static void job_done(struct job *j)
+{
+    for (uint32_t i = 0; j->made && i < j->n_wishes; i++)
+        estimate_free(j->made[i]);
+    free(j->specs);
+    free(j->models);
+    free(j->made);
+    free(j->wish);
+    cost_form_done(&j->form);
+    map_free(j->nodes);
+}
+
+/* The single solver for one wish on some state. */
+static struct place_plan *solve(struct job *j, const struct cluster_snapshot *now, uint32_t wish,
+                                const struct place_budget *b, struct err *err)
+{
+    const struct place_wish *w = &j->wishes[wish];
+    bool whole = w->d.facts && (w->d.spec->want.min_ctx || !(b->bare || b->no_changes));
+    struct place_plan *p = whole ? place_plan(now, &w->d, b, err)
+                                 : place_model(now, j->specs[wish], j->models[wish], b, err);
+    if (p)
+        j->steps += p->steps + now->n_nodes;
+    return p;
+}
+
+/* ---- drafts ---- */
+
+static void draft_init(const struct job *j, struct draft *d)
+{
+    d->plans = mem_calloc((size_t)j->n + 1, sizeof(struct place_plan *));
+    d->cost = mem_calloc(j->form.len, sizeof *d->cost);
+}
+
+static void draft_done(const struct job *j, struct draft *d)
+{
+    for (uint32_t i = 0; d->plans && i < j->n; i++)
+        place_free(d->plans[i]);
+    free(d->plans);
+    free(d->cost);
+    *d = (struct draft){0};
+}
+
+static void draft_cost(const struct job *j, struct draft *d)
+{
+    memset(d->cost, 0, j->form.len * sizeof *d->cost);
+    for (uint32_t i = 0; i < j->n; i++)
+        cost_add(&j->form, j->wish[i], d->plans[i], d->cost);
+}
+
+/* The better of two stays in *best. */
+static void draft_keep(const struct job *j, struct draft *best, struct draft *d)
+{
+    if (!best->plans || cost_compare(&j->form, d->cost, best->cost) < 0) {
+        struct draft swap = *best;
+        *best = *d;
+        *d = swap;
+    }
+    draft_done(j, d);
+}
+
+static struct place_plan *refusal(const struct place_plan *like)
+{
+    struct place_plan *p = mem_calloc(1, sizeof *p);
+    p->tier = TIER_NONE;
+    p->optimal = like->optimal;
+    return p;
+}
+
+/* What was placed is held, and seen by what comes after. */
+static int keep(struct job *j, struct cluster_snapshot *now, uint32_t item,
+                const struct place_plan *p, struct err *err)
+{
+    struct cluster_instance i = {.index = item};
+    if (hold_of(now, j->nodes, &p->a, &i, err))
+        return -1;
+    if (hold_take(now, &i, err)) {
+        hold_done(&i);
+        return -1;
+    }
+    STR_COPY(i.deployment, j->specs[j->wish[item]]->name);
+    *snapshot_add_instance(now) = i;
+    return 0;
+}
+
+/* One after the other, wishes in the order given. A refusal of a replica is one of all that
+ * follow it: less is free for them. */
+static int draft_in_order(struct job *j, const uint32_t *order, struct draft *d, struct err *err)
+{
+    struct place_budget b = {.bare = true};
+    struct cluster_snapshot now;
+    mem_auto uint32_t *first = mem_calloc((size_t)j->n_wishes + 1, sizeof *first);
+    int rc = 0;
+    for (uint32_t i = 0; i < j->n_wishes; i++)
+        first[i + 1] = first[i] + j->wishes[i].replicas;
+    draft_init(j, d);
+    snapshot_copy(&now, j->s);
+    for (uint32_t o = 0; o < j->n_wishes; o++) {
+        uint32_t w = order[o];
+        const struct place_plan *last = NULL;
+        for (uint32_t i = first[w]; i < first[w + 1] && !rc; i++) {
+            struct place_plan *p =
+                last && !last->feasible ? refusal(last) : solve(j, &now, w, &b, err);
+            last = d->plans[i] = p;
+            rc = !p ? -1 : p->feasible ? keep(j, &now, i, p, err) : 0;
+        }
+    }
+    snapshot_done(&now);
+    if (rc)
+        draft_done(j, d);
+    else
+        draft_cost(j, d);
+    return rc;
+}
+
+/* ---- orders ---- */
+
+struct sized {
+    uint64_t bytes;
+    uint32_t wish;
+};
+
+static int larger(const void *a, const void *b)
+{
+    const struct sized *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    return (x->wish > y->wish) - (x->wish < y->wish);
+}
+
+static uint64_t model_bytes(const struct estimate_model *m)
+{
+    uint64_t sum = m->head;
+    for (uint32_t l = 0; l < m->n_layers; l++)
+        sum = num_add_sat(sum, num_add_sat(m->layers[l].weights, m->layers[l].kv));
+    return sum;
+}
+
+/* As given; the largest models first; the smallest first. Stops when nothing can be better. */
+static int try_orders(struct job *j, const int64_t *low, struct draft *best, struct err *err)
+{
+    mem_auto uint32_t *order = mem_calloc((size_t)j->n_wishes + 1, sizeof *order);
+    mem_auto struct sized *size = mem_calloc((size_t)j->n_wishes + 1, sizeof *size);
+    for (uint32_t i = 0; i < j->n_wishes; i++)
+        size[i] = (struct sized){model_bytes(j->models[i]), i};
+    qsort(size, j->n_wishes, sizeof *size, larger);
+    for (uint32_t turn = 1; turn < 3; turn++) {
+        struct draft d;
+        for (uint32_t i = 0; i < j->n_wishes; i++)
+            order[i] = size[turn == 1 ? i : j->n_wishes - 1 - i].wish;
+        if (j->n_wishes < 2 || cost_compare(&j->form, best->cost, low) <= 0 ||
+            j->steps >= j->budget)
+            return 0;
+        if (draft_in_order(j, order, &d, err))
+            return -1;
+        draft_keep(j, best, &d);
+    }
+    return 0;
+}
+
+/* ---- bounds ---- */
+
+/* Every instance at the best plan it would have alone. */
+static int bound_alone(struct job *j, int64_t *low, struct err *err)
+{
+    struct place_budget b = {.bare = true};
+    for (uint32_t w = 0; w < j->n_wishes; w++) {
+        if (!j->wishes[w].replicas)
+            continue;
+        struct place_plan *p = solve(j, j->s, w, &b, err);
+        if (!p)
+            return -1;
+        for (uint32_t r = 0; r < j->wishes[w].replicas; r++)
+            cost_add_low(&j->form, w, p, low);
+        place_free(p);
+    }
+    return 0;
+}
+
+/* The larger of two bounds. */
+static void raise(const struct job *j, int64_t *low, const int64_t *other)
+{
+    if (cost_compare(&j->form, low, other) < 0)
+        memcpy(low, other, j->form.len * sizeof *low);
+}
+
+/* How many fit by capacities: each wish's replicas as if the others were not there. What the others
+ * cost is not known of the fewer, so the sums are none. */
+static void bound_most(struct job *j, int64_t *low)
+{
+    mem_auto int64_t *row = mem_calloc(j->form.len, sizeof *row);
+    for (uint32_t w = 0; w < j->n_wishes; w++) {
+        const struct place_wish *x = &j->wishes[w];
+        if (x->d.spec->want.min_ctx)
+            continue; /* with less context more may fit */
+        uint32_t most = replicas_most(j->s, x->d.spec, j->models[w], x->replicas);
+        row[1 + w] = x->replicas - most;
+        row[0] += row[1 + w];
+    }
+    raise(j, low, row);
+}
+
+/* Replicas of one wish, each on one GPU: GPUs hold so many each, nodes so many mains each, which is
+ * a laminar matroid. The best one next, again and again, is best in all, as long as nothing but one
+ * GPU can be as good in the first terms, and what a replica costs on a GPU does not depend on the
+ * others. */
+static bool best_by_turns(const struct job *j, const struct draft *d)
+{
+    static const enum policy_term FIRST[] = {TERM_OFFLOAD, TERM_NODES, TERM_GPUS};
+    const struct cost_terms *c = &j->form.terms[0];
+    const struct constraints *want = &j->specs[0]->want;
+    if (j->n_wishes != 1 || c->n < ARRAY_LEN(FIRST) || memcmp(c->t, FIRST, sizeof FIRST) != 0 ||
+        want->min_ctx || want->keep_whole.n)
+        return false;
+    for (uint32_t i = 0; i < j->n; i++)
+        if (!d->plans[i]->feasible || !d->plans[i]->optimal || d->plans[i]->tier != TIER_ONE_GPU)
+            return false;
+    return true;
+}
+
+/* ---- the exact search ---- */
+
+static int try_pack(struct job *j, int64_t *low, struct draft *best, struct place_set *out,
+                    struct err *err)
+{
+    mem_auto struct choice_for *items = mem_calloc(j->n, sizeof *items);
+    struct pack_answer a;
+    for (uint32_t i = 0; i < j->n; i++) {
+        uint32_t w = j->wish[i];
+        items[i] = (struct choice_for){
+            .wish = w, .spec = j->specs[w], .m = j->models[w], .d = &j->wishes[w].d};
+    }
+    struct pack p = {.s = j->s,
+                     .form = &j->form,
+                     .items = items,
+                     .n = j->n,
+                     .beat = best->cost,
+                     .steps = j->budget > j->steps ? j->budget - j->steps : 0};
+    int rc = pack_solve(&p, &a, err);
+    if (rc == 0) {
+        j->steps += a.steps;
+        raise(j, low, a.low);
+        if (a.plans) {
+            struct draft d = {.plans = STEAL(a.plans)};
+            d.cost = mem_calloc(j->form.len, sizeof *d.cost);
+            draft_cost(j, &d);
+            draft_keep(j, best, &d);
+        }
+        if (a.proved)
+            note_num(notes_add(&out->proof, NOTE_TOGETHER_SEARCHED), WORD_SETS, a.n_sets);
+    }
+    pack_done(&a, j->n);
+    return rc;
+}
+
+/* ---- the answer ---- */
+
+struct beside { /* all instances placed, so that each can be planned beside the others */
+    struct cluster_snapshot now;
+    uint32_t *at; /* by item: place in now.instances */
+};
+
+static void swap_last(struct beside *x, uint32_t item)
+{
+    struct cluster_instance *a = &x->now.instances[x->at[item]];
+    struct cluster_instance *b = &x->now.instances[x->now.n_instances - 1], swap = *a;
+    x->at[b->index] = x->at[item];
+    *a = *b;
+    *b = swap;
+    x->at[item] = x->now.n_instances - 1;
+}
+
+/* Plans one item again, beside all others: with reasons, and never worse than it was. */
+static int again(struct job *j, struct beside *x, struct draft *d, uint32_t item, bool changes,
+                 struct err *err)
+{
+    struct place_plan *old = d->plans[item];
+    struct place_budget b = {.no_changes = old->feasible || !changes};
+    struct cluster_instance *held = NULL;
+    if (old->feasible) {
+        swap_last(x, item);
+        held = &x->now.instances[--x->now.n_instances];
+        hold_give(&x->now, held);
+    }
+    struct place_plan *p = solve(j, &x->now, j->wish[item], &b, err);
+    mem_auto int64_t *was = mem_calloc(j->form.len, sizeof *was);
+    mem_auto int64_t *is = mem_calloc(j->form.len, sizeof *is);
+    if (p) {
+        cost_add(&j->form, j->wish[item], old, was);
+        cost_add(&j->form, j->wish[item], p, is);
+    }
+    bool better = p && cost_compare(&j->form, is, was) <= 0;
+    if (better) {
+        d->plans[item] = p;
+        p = old;
+    }
+    if (held && better)
+        hold_done(held);
+    int rc = p ? 0 : -1;
+    place_free(p);
+    if (rc || !d->plans[item]->feasible)
+        return rc;
+    if (!better) {
+        x->now.n_instances++;
+        return hold_take(&x->now, held, err);
+    }
+    x->at[item] = x->now.n_instances;
+    return keep(j, &x->now, item, d->plans[item], err);
+}
+
+static int explain(struct job *j, struct draft *d, struct err *err)
+{
+    struct beside x;
+    int rc = 0;
+    snapshot_copy(&x.now, j->s);
+    uint32_t given = x.now.n_instances;
+    x.at = mem_calloc((size_t)j->n + 1, sizeof *x.at);
+    for (uint32_t i = 0; i < given; i++)
+        x.now.instances[i].index = j->n; /* names an item from here on; these are none */
+    for (uint32_t i = 0; i < j->n && !rc; i++) {
+        x.at[i] = x.now.n_instances;
+        if (d->plans[i]->feasible)
+            rc = keep(j, &x.now, i, d->plans[i], err);
+    }
+    for (uint32_t i = 0; i < j->n && !rc; i++) {
+        bool first = i == 0 || j->wish[i] != j->wish[i - 1] || d->plans[i - 1]->feasible;
+        rc = again(j, &x, d, i, first && j->changes, err);
+    }
+    snapshot_done(&x.now);
+    free(x.at);
+    draft_cost(j, d);
+    return rc;
+}
+
+/* Placed ones of a wish first. */
+static void fill_items(struct job *j, struct draft *d, struct place_set *out)
+{
+    out->items = mem_calloc((size_t)j->n + 1, sizeof *out->items);
+    for (uint32_t i = 0; i < j->n;) {
+        uint32_t end = i, replica = 0;
+        while (end < j->n && j->wish[end] == j->wish[i])
+            end++;
+        for (int placed = 1; placed >= 0; placed--)
+            for (uint32_t k = i; k < end; k++)
+                if (d->plans[k] && d->plans[k]->feasible == (placed == 1)) {
+                    out->items[out->n_items++] = (struct place_item){
+                        .wish = j->wish[i], .replica = replica++, .plan = STEAL(d->plans[k])};
+                    out->n_placed += placed == 1;
+                }
+        i = end;
+    }
+}
+
+static void fill_proof(const struct job *j, const struct draft *d, const int64_t *low,
+                       struct place_set *out)
+{
+    out->bound_placed = j->n - (uint32_t)low[0];
+    out->optimal = cost_compare(&j->form, d->cost, low) <= 0;
+    out->gap_percent = out->optimal ? 0 : cost_gap(&j->form, d->cost, low);
+    if (low[0] && d->cost[0] <= low[0])
+        note_num(notes_add(&out->proof, NOTE_TOGETHER_MOST), WORD_PLANS, out->n_placed);
+    if (out->optimal)
+        return;
+    if (d->cost[0] > low[0])
+        note_num(notes_add(&out->proof, NOTE_TOGETHER_OPEN), WORD_PLANS, out->bound_placed);
+    else
+        note_real(notes_add(&out->proof, NOTE_TOGETHER_OPEN_COST), WORD_GAP, out->gap_percent);
+}
+
+/* Drafts and bounds until they meet, or the budget ends. */
+static int search(struct job *j, struct draft *best, int64_t *low, struct place_set *out,
+                  struct err *err)
+{
+    mem_auto uint32_t *order = mem_calloc((size_t)j->n_wishes + 1, sizeof *order);
+    for (uint32_t i = 0; i < j->n_wishes; i++)
+        order[i] = i;
+    if (bound_alone(j, low, err) || draft_in_order(j, order, best, err))
+        return -1;
+    if (cost_compare(&j->form, best->cost, low) <= 0) {
+        note_num(notes_add(&out->proof, NOTE_TOGETHER_ALONE), WORD_PLANS, j->n);
+        return 0;
+    }
+    if (best_by_turns(j, best)) {
+        note_num(notes_add(&out->proof, NOTE_TOGETHER_GPUS), WORD_PLANS, j->n);
+        raise(j, low, best->cost);
+        return 0;
+    }
+    bound_most(j, low);
+    if (try_orders(j, low, best, err))
+        return -1;
+    if (cost_compare(&j->form, best->cost, low) <= 0 || j->n > PACK_MAX_ITEMS)
+        return 0;
+    return try_pack(j, low, best, out, err);
 }
 
 struct place_set *place_many(const struct cluster_snapshot *s, const struct place_wish *wishes,
                              uint32_t n, const struct place_budget *budget, struct err *err)
 {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++)
-        total += wishes[i].replicas;
-    if (n > PLACE_MANY_DEMANDS || total > PLACE_MANY_INSTANCES)
-        return err_null(err, ERR_LIMIT,
-                        "%u models with %llu instances; at most %d models and %d "
-                        "instances are planned at once",
-                        n, (unsigned long long)total, PLACE_MANY_DEMANDS, PLACE_MANY_INSTANCES);
-    struct place_set *p = mem_calloc(1, sizeof *p);
-    struct cluster_snapshot now;
-    int rc = 0;
-    snapshot_copy(&now, s);
-    p->items = mem_calloc((size_t)total + 1, sizeof *p->items);
-    for (uint32_t i = 0; i < n && !rc; i++)
-        for (uint32_t r = 0; r < wishes[i].replicas && !rc; r++) {
-            struct place_item *x = &p->items[p->n_items];
-            *x = (struct place_item){.wish = i, .replica = r};
-            x->plan = place_plan(&now, &wishes[i].d, budget, err);
-            rc = x->plan ? 0 : -1;
-            if (rc)
-                break;
-            p->n_items++;
-            p->steps += x->plan->steps;
-            p->n_placed += x->plan->feasible;
-            if (x->plan->feasible)
-                rc = keep(&now, &wishes[i], x, err);
-        }
-    p->bound_placed = (uint32_t)total;
-    p->n_orders = 1;
-    snapshot_done(&now);
+    struct job j = {0};
+    struct place_set *out = mem_calloc(1, sizeof *out);
+    struct draft best = {0};
+    int rc = job_init(&j, s, wishes, n, err);
+    j.budget = budget && budget->steps ? budget->steps : PLACE_STEPS;
+    j.changes = !(budget && budget->no_changes);
+    mem_auto int64_t *low = mem_calloc((size_t)j.form.len + 1, sizeof *low);
     if (rc == 0)
-        return p;
-    place_set_free(p);
+        rc = search(&j, &best, low, out, err);
+    if (rc == 0 && j.n <= PLACE_MANY_EXPLAINED && !(budget && budget->bare))
+        rc = explain(&j, &best, err);
+    if (rc == 0) {
+        fill_proof(&j, &best, low, out);
+        fill_items(&j, &best, out);
+        out->steps = j.steps;
+    }
+    draft_done(&j, &best);
+    job_done(&j);
+    if (rc == 0)
+        return out;
+    place_set_free(out);
     return NULL;
 }
 
@@ -85,6 +518,7 @@ json_t *place_set_to_json(const struct place_set *p, const struct place_wish *wi
         json_put_u64(o, "replica", p->items[i].replica);
         json_object_set_new(o, "plan", place_to_json(p->items[i].plan));
     }
+    notes_put(doc, "proof", &p->proof);
     json_put_u64(doc, "steps", p->steps);
     return doc;
 }

@@ -22,10 +22,12 @@
 enum {
     PLACE_MANY_DEMANDS = 1024,
     PLACE_MANY_INSTANCES = 10000, /* of all demands together */
+    PLACE_MANY_EXPLAINED = 32,    /* beyond, plans of a set come without reasons */
 };
 
 struct place_wish {
     struct place_demand d; /* d.spec->name names its replicas, for anti_affinity and spread */
+    const struct estimate_model *m; /* of the demand; NULL: made from its facts */
     uint32_t replicas;
 };
 
@@ -39,13 +41,14 @@ struct place_set {
     uint32_t n_items;
     uint32_t n_placed, bound_placed; /* no set of plans places more than bound_placed */
     bool optimal;
-    double gap_percent; /* of the first term that is not proved, when not optimal */
+    double gap_percent; /* when not optimal: of the first sum that is not proved */
+    struct notes proof; /* SET_...: what proves it, or what was not excluded */
     uint64_t steps;
-    uint32_t n_orders; /* sets of plans looked at */
 };
 
-/* Plans every wish; items are never NULL. NULL: ERR_LIMIT for more than the limits above,
- * ERR_INVALID and others as place_plan. Free with place_set_free. */
+/* Plans every wish; every item has a plan, with reasons up to PLACE_MANY_EXPLAINED items. NULL:
+ * ERR_LIMIT for more than the limits above, ERR_INVALID and others as place_plan. Free with
+ * place_set_free. */
 struct place_set *place_many(const struct cluster_snapshot *s, const struct place_wish *wishes,
                              uint32_t n, const struct place_budget *budget, struct err *err);
 void place_set_free(struct place_set *p);

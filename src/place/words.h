@@ -52,6 +52,9 @@ enum word_unit {
     X(CTX, "ctx", COUNT, "context per request, tokens")                                            \
     X(SLOTS, "n_slots", COUNT, "requests at a time")                                               \
     X(SPAN, "span", COUNT, "devices that one engine spans")                                        \
+    X(PLANS, "n_plans", COUNT, "instances that are placed")                                        \
+    X(SETS, "n_sets", COUNT, "sets that were looked at")                                           \
+    X(MOVES, "n_moves", COUNT, "instances that are moved")                                         \
     X(SHOWN, "shown", COUNT, "entries listed")                                                     \
     X(TOTAL, "total", COUNT, "entries there are")                                                  \
     X(NEED, "need_bytes", BYTES, "memory that is needed")                                          \
