@@ -166,8 +166,8 @@ static void test_exhaustive(void **state)
         place_set_free(p);
         world_done(&w);
     }
-    print_message("# %u instances: %u proved, %u best, %u with some left out\n", n, optimal, met,
-                  some_dropped);
+    printf("# %u instances: %u proved, %u best, %u with some left out\n", n, optimal, met,
+           some_dropped);
     assert_true(optimal * 100 >= n * 90);
     assert_true(some_dropped > n / 10 && crowded > n / 4);
 }
@@ -177,5 +177,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exhaustive),
     };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
