@@ -21,7 +21,7 @@ enum {
 
 struct doc doc_of(const json_t *root)
 {
-    return (struct doc){.root = (json_t *)root};
+    return (struct doc){.root = (json_t *)root, .nulls = true};
 }
 
 struct doc_at doc_root(const struct doc *d)
@@ -31,7 +31,10 @@ struct doc_at doc_root(const struct doc *d)
 
 struct doc_at doc_member(const struct doc_at *at, const char *key)
 {
-    return (struct doc_at){.doc = at->doc, .up = at, .key = key, .v = json_object_get(at->v, key)};
+    json_t *v = json_object_get(at->v, key);
+    if (at->doc->nulls && json_is_null(v))
+        v = NULL;
+    return (struct doc_at){.doc = at->doc, .up = at, .key = key, .v = v};
 }
 
 struct doc_at doc_item(const struct doc_at *at, size_t i)
@@ -41,7 +44,7 @@ struct doc_at doc_item(const struct doc_at *at, size_t i)
 
 bool doc_has(const struct doc_at *at, const char *key)
 {
-    return json_object_get(at->v, key) != NULL;
+    return doc_member(at, key).v != NULL;
 }
 
 size_t doc_values(const json_t *v)
@@ -317,8 +320,8 @@ static int read_field(const struct doc_at *at, const struct doc_field *f, void *
     if (f->kind == DOC_BYTES)
         *(uint64_t *)to =
             json_is_integer(at->v) ? (uint64_t)json_integer_value(at->v) : (uint64_t)v;
-    else if (f->kind == DOC_U32)
-        *(uint32_t *)to = (uint32_t)v;
+    else if (f->kind == DOC_U32 || f->kind == DOC_WATTS)
+        *(uint32_t *)to = (uint32_t)(v + 0.5);
     else
         *(double *)to = v;
     return 0;
@@ -355,7 +358,7 @@ static int known_keys(const struct doc_at *at, const struct doc_field *fields, s
         if (i == n)
             return unknown_key(at, key, names, n, err);
         const struct doc_at member = doc_member(at, key);
-        if (json_is_null(v))
+        if (json_is_null(v) && !at->doc->nulls)
             return doc_fault(&member, err, "has no value");
     }
     return 0;

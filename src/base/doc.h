@@ -22,6 +22,7 @@ struct doc {
     json_t *root;
     uint32_t *lines; /* of every value in the order of the text (that of its key, if it has one) */
     size_t n_lines, cap_lines; /* 0: lines are not known */
+    bool nulls;                /* null counts as absent, as on the wire */
 };
 
 /* Parses a whole document of at most JSON_BYTES_MAX bytes into *d; doc_done() frees what it holds,
@@ -29,8 +30,8 @@ struct doc {
  * JSON_DEPTH_MAX, anchors, aliases, tags, NUL characters, an empty document. */
 int doc_parse(struct doc *d, const char *name, const char *p, size_t n, struct err *err);
 void doc_done(struct doc *d);
-/* A tree that was not written by a person, or whose text is gone: errors name its places only.
- * Borrows the tree; no doc_done(). */
+/* A tree from the wire, or one whose text is gone: errors name its places only, and null counts as
+ * absent. Borrows the tree; no doc_done(). */
 struct doc doc_of(const json_t *root);
 /* How many values `v` holds, itself counted. */
 size_t doc_values(const json_t *v);
@@ -76,7 +77,7 @@ enum doc_kind {
     DOC_NUMBER,  /* double */
     DOC_RATE,    /* double; "936GB/s", "10Gbit/s" or a number of bytes per second */
     DOC_SECONDS, /* double; "0.2ms"; a unit is needed */
-    DOC_WATTS,   /* double; "350W" or a number of watts */
+    DOC_WATTS,   /* uint32_t; "350W" or a number of watts; rounded */
     DOC_BOOL,    /* bool */
     DOC_CHOICE,  /* int; which of choices[] */
     DOC_OTHER,   /* a known key that the caller reads by itself */

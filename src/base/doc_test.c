@@ -12,7 +12,8 @@ struct thing {
     char name[8];
     uint64_t size;
     uint32_t count;
-    double weight, rate, wait, power;
+    double weight, rate, wait;
+    uint32_t power;
     bool on;
     int colour;
 };

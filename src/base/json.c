@@ -201,12 +201,11 @@ static void put(json_t *obj, const char *key, json_t *value)
         abort();
 }
 
-void json_put_str(json_t *obj, const char *key, const char *value)
+/* Text that is not UTF-8 (foreign, such as a log line) keeps its ASCII. */
+static json_t *text_of(const char *value)
 {
-    if (!value)
-        return;
     json_t *s = json_string(value);
-    if (!s) { /* not UTF-8: foreign text such as a log line; keep its ASCII */
+    if (!s) {
         char *copy = mem_strdup(value);
         for (char *c = copy; *c; c++)
             if ((unsigned char)*c >= 0x80)
@@ -214,7 +213,19 @@ void json_put_str(json_t *obj, const char *key, const char *value)
         s = json_string(copy);
         free(copy);
     }
-    put(obj, key, s);
+    return s;
+}
+
+void json_put_str(json_t *obj, const char *key, const char *value)
+{
+    if (value)
+        put(obj, key, text_of(value));
+}
+
+void json_add_str(json_t *array, const char *value)
+{
+    if (value && json_array_append_new(array, text_of(value)))
+        abort();
 }
 
 void json_put_u64(json_t *obj, const char *key, uint64_t value)

@@ -58,6 +58,7 @@ void json_put_double(json_t *obj, const char *key, double value);
 void json_put_bool(json_t *obj, const char *key, bool value);
 json_t *json_put_object(json_t *obj, const char *key); /* a new object, owned by obj */
 json_t *json_put_array(json_t *obj, const char *key);
+void json_add_str(json_t *array, const char *value); /* as json_put_str() */
 json_t *json_add_object(json_t *array); /* a new object at the end, owned by the array */
 
 #endif

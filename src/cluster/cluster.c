@@ -33,6 +33,16 @@ int device_backend_parse(const char *name, enum device_backend *out, struct err 
     return err_set(err, ERR_INVALID, "backend '%.40s' is none of cuda, vulkan, cpu, fake", name);
 }
 
+bool device_name_is_hbm(const char *name)
+{
+    static const char *const WORDS[] = {"A100", "H100", "H200",  "H800", "A800", "V100",  "B200",
+                                        "P100", "MI50", "MI100", "MI2",  "MI3",  "GH200", "A30"};
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
+        if (strstr(name, WORDS[i]))
+            return strcmp(WORDS[i], "A30") != 0 || !strstr(name, "A300");
+    return false;
+}
+
 const char *node_state_name(enum node_state s)
 {
     return (unsigned)s < NODE_STATE_COUNT ? STATES[s] : "?";

@@ -21,6 +21,8 @@ enum {
     CLUSTER_MAX_DEVICES = 100000,
     CLUSTER_MAX_LABELS = 64,  /* of one node */
     CLUSTER_MAX_FILES = 4096, /* of one node */
+    CLUSTER_FILE = 1024,      /* bytes of one's path */
+    CLUSTER_MAX_LINKS = 100000,
     CLUSTER_MAX_INSTANCES = 100000,
     CLUSTER_MAX_NODE_DEVICES = 1024,
     /* Devices that one llama.cpp instance spans unless its build says otherwise: the scheduler has
@@ -35,6 +37,8 @@ enum device_kind { DEVICE_GPU, DEVICE_CPU };
 enum device_backend { BACKEND_CUDA, BACKEND_VULKAN, BACKEND_CPU, BACKEND_FAKE, BACKEND_COUNT };
 const char *device_backend_name(enum device_backend b);
 int device_backend_parse(const char *name, enum device_backend *out, struct err *err);
+/* Cards whose memory is HBM, by their usual names. */
+bool device_name_is_hbm(const char *name);
 
 struct cluster_device {
     char uuid[CLUSTER_NAME]; /* identifies the device for ever; in files and towards engines */
@@ -124,10 +128,13 @@ void snapshot_copy(struct cluster_snapshot *to, const struct cluster_snapshot *f
 /* The best link between two nodes: the specific one, else `all`, else 1 Gbit/s and 0.2 ms. */
 struct cluster_link snapshot_link(const struct cluster_snapshot *s, uint32_t a, uint32_t b);
 
-/* Reads a cluster file (schema stowage.cluster/1, as in docs/cluster-file.md): strict, unknown keys
- * and out-of-range values refused with their place. *s must be initialised; untouched on failure.
- */
-int snapshot_from_json(struct cluster_snapshot *s, const json_t *doc, struct err *err);
+/* Reads a cluster file (schema stowage.cluster/1, as in docs/cluster-file.md): strict, whatever is
+ * unknown, out of range, given twice or contradicts itself is an ERR_INVALID with line and place.
+ * *s must be initialised; untouched on failure. */
+struct doc;
+int snapshot_from_doc(struct cluster_snapshot *s, const struct doc *doc, struct err *err);
+/* The same from a tree whose lines are not known. */
+int snapshot_from_json(struct cluster_snapshot *s, const json_t *tree, struct err *err);
 json_t *snapshot_to_json(const struct cluster_snapshot *s); /* a file that plans the same */
 
 /* The wire form of one node with its devices (inventory and readings), both ways. */

@@ -1,227 +1,384 @@
-/* The cluster file, schema stowage.cluster/1 (docs/cluster-file.md): strict both ways. */
-#include "cluster/cluster.h"
+/* Reading the cluster file, schema stowage.cluster/1 (docs/cluster-file.md). Nothing is guessed:
+ * whatever cannot be meant is refused with file, line and place. */
+#include "cluster/cluster_file.h"
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/num.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char *const ROOT_KEYS[] = {"schema", "nodes", "links", "reserve", "engine"};
-static const char *const NODE_KEYS[] = {"name", "ram",   "ram_free", "cpus",
-                                        "gpus", "state", "reason"};
-static const char *const GPU_KEYS[] = {"name", "memory", "free",    "bandwidth", "count",
-                                       "uuid", "index",  "backend", "hbm"};
-static const char *const LINK_KEYS[] = {"between", "bandwidth", "rtt"};
-static const char *const ENGINE_KEYS[] = {"devices"};
-static const char *const RESERVE_KEYS[] = {"margin", "runtime"};
+#define MEMORY_MIN MIB
+#define MEMORY_MAX (1ull << 50) /* 1 PiB; larger is a slip of the unit */
+#define NOT_GIVEN UINT64_MAX    /* free memory, until it is known what instances hold */
 
-/* A size field: text with a unit, or a whole number of bytes. */
-static int get_bytes(const json_t *o, const char *key, bool required, uint64_t *out,
+static const char *const BACKENDS[] = {[BACKEND_CUDA] = "cuda",
+                                       [BACKEND_VULKAN] = "vulkan",
+                                       [BACKEND_CPU] = "cpu",
+                                       [BACKEND_FAKE] = "fake"};
+_Static_assert(ARRAY_LEN(BACKENDS) == BACKEND_COUNT, "one name per backend");
+static const char *const STATES[] = {
+    [NODE_READY] = "ready", [NODE_DRAINED] = "drained", [NODE_LOST] = "lost"};
+_Static_assert(ARRAY_LEN(STATES) == NODE_STATE_COUNT, "one name per node state");
+
+struct gpu_row {
+    struct cluster_device d;
+    uint32_t count;
+};
+
+/* clang-format off */
+#define N(member) DOC_FIELD(struct cluster_node, member)
+static const struct doc_field NODE_FIELDS[] = {
+    {"name", DOC_TEXT, true, N(name)},
+    {"ram", DOC_BYTES, true, N(ram_bytes), .lo = MEMORY_MIN, .hi = MEMORY_MAX},
+    {"ram_free", DOC_BYTES, false, N(ram_free_bytes), .lo = 0, .hi = MEMORY_MAX},
+    {"cpus", DOC_U32, false, N(n_cpus), .lo = 1, .hi = 65536},
+    {"state", DOC_CHOICE, false, N(state), .choices = STATES, .n_choices = ARRAY_LEN(STATES)},
+    {"reason", DOC_TEXT, false, N(reason)},
+    {"labels", DOC_OTHER},
+    {"files", DOC_OTHER},
+    {"gpus", DOC_OTHER},
+};
+#define G(member) DOC_FIELD(struct gpu_row, member)
+static const struct doc_field GPU_FIELDS[] = {
+    {"name", DOC_TEXT, true, G(d.name)},
+    {"memory", DOC_BYTES, true, G(d.total_bytes), .lo = MEMORY_MIN, .hi = MEMORY_MAX},
+    {"free", DOC_BYTES, false, G(d.free_bytes), .lo = 0, .hi = MEMORY_MAX},
+    {"bandwidth", DOC_RATE, false, G(d.bandwidth_bytes_per_s), .lo = 1e6, .hi = 1e15},
+    {"count", DOC_U32, false, G(count), .lo = 1, .hi = CLUSTER_MAX_NODE_DEVICES},
+    {"uuid", DOC_TEXT, false, G(d.uuid)},
+    {"index", DOC_U32, false, G(d.index), .lo = 0, .hi = CLUSTER_MAX_NODE_DEVICES - 1},
+    {"backend", DOC_CHOICE, false, G(d.backend), .choices = BACKENDS, .n_choices = ARRAY_LEN(BACKENDS)},
+    {"hbm", DOC_BOOL, false, G(d.hbm)},
+    {"power", DOC_WATTS, false, G(d.tdp_w), .lo = 1, .hi = 100000},
+    {"price", DOC_NUMBER, false, G(d.price), .lo = 0.01, .hi = 1e9},
+};
+#define L(member) DOC_FIELD(struct cluster_link, member)
+static const struct doc_field LINK_FIELDS[] = {
+    {"between", DOC_OTHER, true},
+    {"bandwidth", DOC_RATE, true, L(bytes_per_s), .lo = 1e3, .hi = 1e15},
+    {"rtt", DOC_SECONDS, true, L(rtt_s), .lo = 0, .hi = 10},
+};
+#define S(member) DOC_FIELD(struct cluster_snapshot, member)
+static const struct doc_field RESERVE_FIELDS[] = {
+    {"margin", DOC_BYTES, false, S(margin_bytes), .lo = 0, .hi = 1ull << 40},
+    {"runtime", DOC_BYTES, false, S(runtime_bytes), .lo = 0, .hi = 1ull << 40},
+};
+static const struct doc_field ENGINE_FIELDS[] = {
+    {"devices", DOC_U32, false, S(engine_devices), .lo = 0, .hi = CLUSTER_MAX_NODE_DEVICES},
+};
+static const struct doc_field ROOT_FIELDS[] = {
+    {"schema", DOC_OTHER, true}, {"nodes", DOC_OTHER, true}, {"links", DOC_OTHER},
+    {"reserve", DOC_OTHER},      {"engine", DOC_OTHER},      {"instances", DOC_OTHER},
+};
+/* clang-format on */
+
+/* ---- GPUs ---- */
+
+/* A card without a uuid gets one that is as good inside this file: node:index, or with the number
+ * of the node where its name leaves no room for that. */
+static void make_uuid(const struct cluster_reader *r, const struct cluster_node *n,
+                      struct cluster_device *d)
+{
+    if (!str_copyf(d->uuid, sizeof d->uuid, "%s:%u", n->name, d->index))
+        str_copyf(d->uuid, sizeof d->uuid, "%.40s~%u:%u", n->name, r->s->n_nodes - 1, d->index);
+}
+
+static int add_gpu(struct cluster_reader *r, const struct doc_at *at,
+                   const struct cluster_device *d, struct err *err)
+{
+    struct cluster_node *n = &r->s->nodes[r->s->n_nodes - 1];
+    if (n->n_devices == CLUSTER_MAX_NODE_DEVICES)
+        return doc_fault(at, err, "node '%s' has more than %d GPUs", n->name,
+                         CLUSTER_MAX_NODE_DEVICES);
+    if (r->n_gpus == CLUSTER_MAX_DEVICES)
+        return doc_fault(at, err, "more than %d GPUs in one cluster", CLUSTER_MAX_DEVICES);
+    for (uint32_t k = 0; k < n->n_devices; k++)
+        if (n->devices[k].index == d->index)
+            return doc_fault(at, err, "%s:%u is there already; give each GPU its own index",
+                             n->name, d->index);
+    struct cluster_device *slot = node_add_device(n);
+    *slot = *d;
+    if (!slot->uuid[0])
+        make_uuid(r, n, slot);
+    mem_grow(&r->gpus, &r->cap_gpus, r->n_gpus + 1, sizeof *r->gpus);
+    r->gpus[r->n_gpus++] = (struct cluster_gpu_at){r->s->n_nodes - 1, n->n_devices - 1};
+    size_t was = (uintptr_t)map_set(r->by_uuid, slot->uuid, (void *)(uintptr_t)r->n_gpus);
+    if (!was)
+        return 0;
+    const struct cluster_node *other = &r->s->nodes[r->gpus[was - 1].node];
+    return doc_fault(at, err, "uuid '%s' is that of %s:%u too", slot->uuid, other->name,
+                     other->devices[r->gpus[was - 1].device].index);
+}
+
+static int read_gpu(struct cluster_reader *r, const struct doc_at *at, struct err *err)
+{
+    const struct cluster_node *n = &r->s->nodes[r->s->n_nodes - 1];
+    struct gpu_row g = {.d = {.kind = DEVICE_GPU, .backend = BACKEND_CUDA, .free_bytes = NOT_GIVEN},
+                        .count = 1};
+    g.d.index = n->n_devices;
+    if (doc_fields(at, GPU_FIELDS, ARRAY_LEN(GPU_FIELDS), &g, err))
+        return -1;
+    if (!doc_has(at, "hbm"))
+        g.d.hbm = device_name_is_hbm(g.d.name);
+    if (g.d.free_bytes != NOT_GIVEN && g.d.free_bytes > g.d.total_bytes) {
+        const struct doc_at free_at = doc_member(at, "free");
+        char total[24], left[24];
+        return doc_fault(&free_at, err, "%s free of %s",
+                         num_fmt_gib(left, sizeof left, g.d.free_bytes),
+                         num_fmt_gib(total, sizeof total, g.d.total_bytes));
+    }
+    if (g.count > 1 && (g.d.uuid[0] || doc_has(at, "index")))
+        return doc_fault(at, err, "uuid and index belong to one card, but count is %u", g.count);
+    for (uint32_t i = 0; i < g.count; i++) {
+        if (add_gpu(r, at, &g.d, err))
+            return -1;
+        g.d.index++;
+    }
+    return 0;
+}
+
+/* ---- nodes ---- */
+
+/* As a live node's, so that node:index and lists with commas stay readable. */
+static bool name_ok(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') && !(*p >= '0' && *p <= '9') &&
+            !strchr("._-", *p))
+            return false;
+    return name[0] != '-' && name[0] != '.';
+}
+
+static int read_name(struct cluster_reader *r, const struct doc_at *at, struct cluster_node *n,
                      struct err *err)
 {
-    const json_t *v = json_object_get(o, key);
-    if (v && json_is_string(v))
-        return num_bytes(json_string_value(v), key, out, err);
-    return json_get_u64(o, key, required, (uint64_t)1 << 60, out, err);
-}
-
-static int get_rate(const json_t *o, const char *key, double *out, struct err *err)
-{
-    const json_t *v = json_object_get(o, key);
-    if (v && json_is_string(v))
-        return num_rate(json_string_value(v), key, out, err);
-    if (json_get_double(o, key, false, out, err))
-        return -1;
-    if (*out < 0)
-        return err_set(err, ERR_INVALID, "'%s' is negative", key);
+    const struct doc_at name = doc_member(at, "name");
+    if (!name_ok(n->name))
+        return doc_fault(&name, err,
+                         "'%s' must be letters, digits, '.', '_' or '-', and not begin with '.' or "
+                         "'-'",
+                         n->name);
+    size_t was = (uintptr_t)map_set(r->by_name, n->name, (void *)(uintptr_t)r->s->n_nodes);
+    if (was) {
+        const struct doc_at first = doc_item(&r->nodes, was - 1);
+        return doc_fault(&name, err, "'%s' is the name of nodes[%zu] too, in line %u", n->name,
+                         was - 1, doc_line(&first));
+    }
+    if (!STR_COPY(n->id, n->name)) /* an id is shorter than a name may be */
+        str_copyf(n->id, sizeof n->id, "%.24s~%zu", n->name, (size_t)r->s->n_nodes - 1);
     return 0;
 }
 
-/* Cards whose memory is HBM by their usual names; a file can say `hbm: true` itself. */
-static bool looks_like_hbm(const char *name)
+static int read_labels(struct cluster_node *n, const struct doc_at *at, struct err *err)
 {
-    static const char *const WORDS[] = {"A100", "H100", "H200",  "H800", "A800", "V100",  "B200",
-                                        "P100", "MI50", "MI100", "MI2",  "MI3",  "GH200", "A30"};
-    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
-        if (strstr(name, WORDS[i]))
-            return strcmp(WORDS[i], "A30") != 0 || !strstr(name, "A300");
-    return false;
-}
-
-static int read_gpu(struct cluster_node *n, const json_t *o, struct err *err)
-{
-    struct cluster_device d = {.kind = DEVICE_GPU, .backend = BACKEND_CUDA};
-    uint64_t count = 1, index = n->n_devices;
-    const char *backend = NULL;
-    bool has_index = json_object_get(o, "index") != NULL;
-    if (json_known_keys(o, "a gpu", GPU_KEYS, ARRAY_LEN(GPU_KEYS), err) ||
-        JSON_COPY(o, "name", true, d.name, err) || JSON_COPY(o, "uuid", false, d.uuid, err) ||
-        get_bytes(o, "memory", true, &d.total_bytes, err) ||
-        json_get_u64(o, "count", false, CLUSTER_MAX_NODE_DEVICES, &count, err) ||
-        json_get_u64(o, "index", false, CLUSTER_MAX_NODE_DEVICES, &index, err) ||
-        json_get_str(o, "backend", false, &backend, err) ||
-        get_rate(o, "bandwidth", &d.bandwidth_bytes_per_s, err))
+    const char *key;
+    json_t *v;
+    if (doc_map(at, CLUSTER_MAX_LABELS, err))
         return -1;
-    d.free_bytes = d.total_bytes;
-    d.hbm = looks_like_hbm(d.name);
-    if (get_bytes(o, "free", false, &d.free_bytes, err) ||
-        json_get_bool(o, "hbm", false, &d.hbm, err) ||
-        (backend && device_backend_parse(backend, &d.backend, err)))
-        return -1;
-    if (d.free_bytes > d.total_bytes)
-        return err_set(err, ERR_INVALID, "gpu '%s' has %llu bytes free of %llu", d.name,
-                       (unsigned long long)d.free_bytes, (unsigned long long)d.total_bytes);
-    if (count > 1 && (d.uuid[0] || has_index))
-        return err_set(err, ERR_INVALID,
-                       "gpu '%s': uuid and index belong to one card, count is %llu", d.name,
-                       (unsigned long long)count);
-    if (n->n_devices + count > CLUSTER_MAX_NODE_DEVICES)
-        return err_set(err, ERR_LIMIT, "node '%s' has more than %d gpus", n->name,
-                       CLUSTER_MAX_NODE_DEVICES);
-    for (uint64_t i = 0; i < count; i++) {
-        struct cluster_device *slot = node_add_device(n);
-        *slot = d;
-        slot->index = (uint32_t)(index + i);
-        if (!d.uuid[0])
-            snprintf(slot->uuid, sizeof slot->uuid, "%.50s:%u", n->name, slot->index);
-        for (uint32_t k = 0; k + 1 < n->n_devices; k++)
-            if (n->devices[k].index == slot->index)
-                return err_set(err, ERR_INVALID, "node '%s' has two gpus with index %u", n->name,
-                               slot->index);
-    }
-    return 0;
-}
-
-static int read_node(struct cluster_snapshot *s, const json_t *o, struct err *err)
-{
-    struct cluster_node *n = snapshot_add_node(s);
-    const char *state = "ready";
-    if (json_known_keys(o, "a node", NODE_KEYS, ARRAY_LEN(NODE_KEYS), err) ||
-        JSON_COPY(o, "name", true, n->name, err) || get_bytes(o, "ram", true, &n->ram_bytes, err))
-        return -1;
-    if (!n->name[0])
-        return err_set(err, ERR_INVALID, "a node has an empty name");
-    STR_COPY(n->id, n->name);
-    n->ram_free_bytes = n->ram_bytes;
-    if (get_bytes(o, "ram_free", false, &n->ram_free_bytes, err) ||
-        json_get_u32(o, "cpus", false, 65536, &n->n_cpus, err) ||
-        json_get_str(o, "state", false, &state, err) ||
-        JSON_COPY(o, "reason", false, n->reason, err))
-        return -1;
-    if (strcmp(state, "drained") == 0)
-        n->state = NODE_DRAINED;
-    else if (strcmp(state, "lost") == 0)
-        n->state = NODE_LOST;
-    else if (strcmp(state, "ready") != 0)
-        return err_set(err, ERR_INVALID, "state '%.40s' is none of ready, drained, lost", state);
-    struct err e = {0};
-    json_t *gpus = json_get_array(o, "gpus", false, &e);
-    if (e.code) {
-        if (err)
-            *err = e;
-        return -1;
-    }
-    for (size_t i = 0; i < json_array_size(gpus); i++)
-        if (read_gpu(n, json_array_get(gpus, i), err))
+    n->labels = mem_calloc(json_object_size(at->v), sizeof *n->labels);
+    json_object_foreach(at->v, key, v)
+    {
+        const struct doc_at member = doc_member(at, key);
+        char value[CLUSTER_LABEL], clean[CLUSTER_LABEL];
+        if (doc_text(&member, value, sizeof value, err))
             return -1;
+        str_clean(clean, sizeof clean, str_of(key));
+        if (!*key || strchr(key, '=') || strcmp(clean, key) != 0)
+            return doc_fault(&member, err, "a label's key must be text without '='");
+        if (!str_copyf(n->labels[n->n_labels++], CLUSTER_LABEL, "%s=%s", key, value))
+            return doc_fault(&member, err, "a label of %zu bytes; key=value may have %d",
+                             strlen(key) + 1 + strlen(value), CLUSTER_LABEL - 1);
+    }
     return 0;
 }
 
-static int find_node(const struct cluster_snapshot *s, const json_t *v, uint32_t *out,
-                     struct err *err)
+static int read_files(struct cluster_node *n, const struct doc_at *at, struct err *err)
 {
-    const char *name = json_string_value(v);
-    for (uint32_t i = 0; name && i < s->n_nodes; i++) {
-        if (strcmp(s->nodes[i].name, name) == 0) {
-            *out = i;
-            return 0;
-        }
-    }
-    return err_set(err, ERR_INVALID, "a link names node '%.60s', which is not in the file",
-                   name ? name : "?");
-}
-
-static int read_link(struct cluster_snapshot *s, const json_t *o, struct err *err)
-{
-    struct cluster_link l = {0};
-    const json_t *between = json_object_get(o, "between");
-    const char *rtt = NULL;
-    if (json_known_keys(o, "a link", LINK_KEYS, ARRAY_LEN(LINK_KEYS), err) ||
-        get_rate(o, "bandwidth", &l.bytes_per_s, err) || json_get_str(o, "rtt", true, &rtt, err) ||
-        num_seconds(rtt, "rtt", &l.rtt_s, err))
+    size_t count;
+    if (doc_list(at, CLUSTER_MAX_FILES, &count, err))
         return -1;
-    if (l.bytes_per_s <= 0)
-        return err_set(err, ERR_INVALID, "a link needs a bandwidth above 0");
-    if (json_is_string(between) && strcmp(json_string_value(between), "all") == 0) {
-        l.all = true;
-    } else if (json_is_array(between) && json_array_size(between) == 2) {
-        if (find_node(s, json_array_get(between, 0), &l.a, err) ||
-            find_node(s, json_array_get(between, 1), &l.b, err))
+    n->files = mem_calloc(count, sizeof *n->files);
+    for (size_t i = 0; i < count; i++) {
+        const struct doc_at item = doc_item(at, i);
+        char path[CLUSTER_FILE];
+        if (doc_text(&item, path, sizeof path, err))
             return -1;
-    } else {
-        return err_set(err, ERR_INVALID, "'between' must be all or [node, node]");
+        n->files[n->n_files++] = mem_strdup(path);
     }
-    *snapshot_add_link(s) = l;
     return 0;
 }
 
-static void free_names(struct map **m)
+static int read_node(struct cluster_reader *r, const struct doc_at *at, struct err *err)
+{
+    struct cluster_node *n = snapshot_add_node(r->s);
+    const struct doc_at labels = doc_member(at, "labels"), files = doc_member(at, "files"),
+                        gpus = doc_member(at, "gpus"), free_at = doc_member(at, "ram_free");
+    size_t count;
+    n->ram_free_bytes = NOT_GIVEN;
+    if (doc_fields(at, NODE_FIELDS, ARRAY_LEN(NODE_FIELDS), n, err) || read_name(r, at, n, err) ||
+        read_labels(n, &labels, err) || read_files(n, &files, err) ||
+        doc_list(&gpus, CLUSTER_MAX_NODE_DEVICES, &count, err))
+        return -1;
+    if (free_at.v && n->ram_free_bytes > n->ram_bytes) {
+        char total[24], left[24];
+        return doc_fault(&free_at, err, "%s free of %s",
+                         num_fmt_gib(left, sizeof left, n->ram_free_bytes),
+                         num_fmt_gib(total, sizeof total, n->ram_bytes));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct doc_at gpu = doc_item(&gpus, i);
+        if (read_gpu(r, &gpu, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int read_nodes(struct cluster_reader *r, struct err *err)
+{
+    size_t count;
+    if (doc_list(&r->nodes, CLUSTER_MAX_NODES, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct doc_at node = doc_item(&r->nodes, i);
+        if (read_node(r, &node, err))
+            return -1;
+    }
+    r->ram_held = mem_calloc(count, sizeof *r->ram_held);
+    return 0;
+}
+
+int cluster_find_node(const struct cluster_reader *r, const struct doc_at *at, uint32_t *out,
+                      struct err *err)
+{
+    char name[CLUSTER_NAME];
+    if (doc_text(at, name, sizeof name, err))
+        return -1;
+    size_t found = (uintptr_t)map_get(r->by_name, name);
+    if (found) {
+        *out = (uint32_t)(found - 1);
+        return 0;
+    }
+    const struct cluster_node *nodes = r->s->nodes;
+    const char *near =
+        nodes ? str_nearest_in(name, nodes->name, r->s->n_nodes, sizeof *nodes) : NULL;
+    return doc_fault(at, err, "there is no node '%s' in this file%s", name,
+                     str_did_you_mean(near).text);
+}
+
+/* ---- links ---- */
+
+/* Which nodes a link joins; a pair (or `all`) has one link. */
+static int read_ends(struct cluster_reader *r, const struct doc_at *at, struct cluster_link *l,
+                     struct map *seen, struct err *err)
+{
+    char pair[32] = "all";
+    l->all = json_is_string(at->v) && strcmp(json_string_value(at->v), "all") == 0;
+    if (!l->all) {
+        const struct doc_at a = doc_item(at, 0), b = doc_item(at, 1);
+        if (json_array_size(at->v) != 2)
+            return doc_fault(at, err, "must be all, or two nodes: [a, b]");
+        if (cluster_find_node(r, &a, &l->a, err) || cluster_find_node(r, &b, &l->b, err))
+            return -1;
+        if (l->a == l->b)
+            return doc_fault(at, err, "a link from '%s' to itself", r->s->nodes[l->a].name);
+        str_copyf(pair, sizeof pair, "%u %u", l->a < l->b ? l->a : l->b, l->a < l->b ? l->b : l->a);
+    }
+    size_t was = (uintptr_t)map_set(seen, pair, (void *)(uintptr_t)(r->s->n_links + 1));
+    if (!was)
+        return 0;
+    if (l->all)
+        return doc_fault(at, err, "links[%zu] is for all pairs already", was - 1);
+    return doc_fault(at, err, "'%s' and '%s' have a link already, links[%zu]",
+                     r->s->nodes[l->a].name, r->s->nodes[l->b].name, was - 1);
+}
+
+static void free_map(struct map **m)
 {
     map_free(*m);
 }
 
-static int read_all(struct cluster_snapshot *s, const json_t *doc, struct err *err)
+static int read_links(struct cluster_reader *r, struct err *err)
 {
-    const char *schema = NULL;
-    if (json_known_keys(doc, "a cluster file", ROOT_KEYS, ARRAY_LEN(ROOT_KEYS), err) ||
-        json_get_str(doc, "schema", true, &schema, err))
+    const struct doc_at links = doc_member(&r->root, "links");
+    size_t count;
+    if (doc_list(&links, CLUSTER_MAX_LINKS, &count, err))
         return -1;
-    if (strcmp(schema, "stowage.cluster/1") != 0)
-        return err_set(err, ERR_INVALID, "schema is '%.60s'; this program reads stowage.cluster/1",
-                       schema);
-    json_t *nodes = json_get_array(doc, "nodes", true, err);
-    if (!nodes)
-        return -1;
-    if (json_array_size(nodes) > CLUSTER_MAX_NODES)
-        return err_set(err, ERR_LIMIT, "%zu nodes; at most %d are read", json_array_size(nodes),
-                       CLUSTER_MAX_NODES);
-    __attribute__((cleanup(free_names))) struct map *names = map_new(0);
-    for (size_t i = 0; i < json_array_size(nodes); i++) {
-        if (read_node(s, json_array_get(nodes, i), err)) {
-            err_wrap(err, "nodes[%zu]", i);
+    __attribute__((cleanup(free_map))) struct map *seen = map_new(0);
+    for (size_t i = 0; i < count; i++) {
+        const struct doc_at link = doc_item(&links, i), between = doc_member(&link, "between");
+        struct cluster_link l = {0};
+        if (doc_fields(&link, LINK_FIELDS, ARRAY_LEN(LINK_FIELDS), &l, err) ||
+            read_ends(r, &between, &l, seen, err))
             return -1;
-        }
-        if (map_set(names, s->nodes[i].name, s))
-            return err_set(err, ERR_INVALID, "two nodes are named '%s'", s->nodes[i].name);
+        *snapshot_add_link(r->s) = l;
     }
-    const json_t *links = json_object_get(doc, "links");
-    for (size_t i = 0; i < json_array_size(links); i++) {
-        if (read_link(s, json_array_get(links, i), err)) {
-            err_wrap(err, "links[%zu]", i);
-            return -1;
-        }
-    }
-    const json_t *reserve = json_object_get(doc, "reserve");
-    if (reserve &&
-        (json_known_keys(reserve, "'reserve'", RESERVE_KEYS, ARRAY_LEN(RESERVE_KEYS), err) ||
-         get_bytes(reserve, "margin", false, &s->margin_bytes, err) ||
-         get_bytes(reserve, "runtime", false, &s->runtime_bytes, err)))
-        return -1;
-    const json_t *engine = json_object_get(doc, "engine");
-    if (engine &&
-        (json_known_keys(engine, "'engine'", ENGINE_KEYS, ARRAY_LEN(ENGINE_KEYS), err) ||
-         json_get_u32(engine, "devices", false, CLUSTER_MAX_NODE_DEVICES, &s->engine_devices, err)))
-        return -1;
     return 0;
 }
 
-int snapshot_from_json(struct cluster_snapshot *s, const json_t *doc, struct err *err)
+/* ---- the whole ---- */
+
+/* What is not said to be free is free but for what instances hold; together they fit. */
+static int settle(const struct doc_at *at, const char *what, uint64_t total, uint64_t held,
+                  uint64_t *free_bytes, struct err *err)
+{
+    if (*free_bytes == NOT_GIVEN)
+        *free_bytes = held < total ? total - held : 0;
+    if (num_add_sat(held, *free_bytes) <= total)
+        return 0;
+    char text[3][24];
+    return doc_fault(at, err, "%s: instances hold %s and %s is free, of %s", what,
+                     num_fmt_gib(text[0], sizeof text[0], held),
+                     num_fmt_gib(text[1], sizeof text[1], *free_bytes),
+                     num_fmt_gib(text[2], sizeof text[2], total));
+}
+
+static int settle_all(struct cluster_reader *r, struct err *err)
+{
+    for (uint32_t i = 0; i < r->s->n_nodes; i++) {
+        struct cluster_node *n = &r->s->nodes[i];
+        const struct doc_at at = doc_item(&r->nodes, i);
+        if (settle(&at, "RAM", n->ram_bytes, r->ram_held[i], &n->ram_free_bytes, err))
+            return -1;
+        for (uint32_t k = 0; k < n->n_devices; k++) {
+            struct cluster_device *d = &n->devices[k];
+            char what[CLUSTER_NAME + 16];
+            str_copyf(what, sizeof what, "%s:%u", n->name, d->index);
+            if (settle(&at, what, d->total_bytes, d->claimed_bytes, &d->free_bytes, err))
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_all(struct cluster_reader *r, struct err *err)
+{
+    const struct doc_at reserve = doc_member(&r->root, "reserve"),
+                        engine = doc_member(&r->root, "engine");
+    if (doc_schema(r->root.doc, CLUSTER_SCHEMA, err) ||
+        doc_fields(&r->root, ROOT_FIELDS, ARRAY_LEN(ROOT_FIELDS), NULL, err) ||
+        (reserve.v && doc_fields(&reserve, RESERVE_FIELDS, ARRAY_LEN(RESERVE_FIELDS), r->s, err)) ||
+        (engine.v && doc_fields(&engine, ENGINE_FIELDS, ARRAY_LEN(ENGINE_FIELDS), r->s, err)))
+        return -1;
+    return read_nodes(r, err) || read_links(r, err) || cluster_read_instances(r, err) ||
+                   settle_all(r, err)
+               ? -1
+               : 0;
+}
+
+int snapshot_from_doc(struct cluster_snapshot *s, const struct doc *d, struct err *err)
 {
     struct cluster_snapshot fresh;
     snapshot_init(&fresh);
-    if (read_all(&fresh, doc, err)) {
+    struct cluster_reader r = {
+        .s = &fresh, .root = doc_root(d), .by_name = map_new(0), .by_uuid = map_new(0)};
+    r.nodes = doc_member(&r.root, "nodes");
+    int rc = read_all(&r, err);
+    map_free(r.by_name);
+    map_free(r.by_uuid);
+    free(r.gpus);
+    free(r.ram_held);
+    if (rc) {
         snapshot_done(&fresh);
         return -1;
     }
@@ -230,53 +387,8 @@ int snapshot_from_json(struct cluster_snapshot *s, const json_t *doc, struct err
     return 0;
 }
 
-json_t *snapshot_to_json(const struct cluster_snapshot *s)
+int snapshot_from_json(struct cluster_snapshot *s, const json_t *tree, struct err *err)
 {
-    json_t *doc = json_object();
-    json_put_str(doc, "schema", "stowage.cluster/1");
-    json_t *nodes = json_put_array(doc, "nodes");
-    for (uint32_t i = 0; i < s->n_nodes; i++) {
-        const struct cluster_node *n = &s->nodes[i];
-        json_t *o = json_add_object(nodes);
-        json_put_str(o, "name", n->name);
-        json_put_u64(o, "ram", n->ram_bytes);
-        json_put_u64(o, "ram_free", n->ram_free_bytes);
-        json_put_u64(o, "cpus", n->n_cpus);
-        if (n->state != NODE_READY)
-            json_put_str(o, "state", node_state_name(n->state));
-        if (n->reason[0])
-            json_put_str(o, "reason", n->reason);
-        json_t *gpus = json_put_array(o, "gpus");
-        for (uint32_t k = 0; k < n->n_devices; k++) {
-            const struct cluster_device *d = &n->devices[k];
-            json_t *g = json_add_object(gpus);
-            json_put_str(g, "name", d->name);
-            json_put_str(g, "uuid", d->uuid);
-            json_put_u64(g, "index", d->index);
-            json_put_str(g, "backend", device_backend_name(d->backend));
-            json_put_u64(g, "memory", d->total_bytes);
-            json_put_u64(g, "free", d->free_bytes);
-            json_put_double(g, "bandwidth", d->bandwidth_bytes_per_s);
-            json_put_bool(g, "hbm", d->hbm);
-        }
-    }
-    json_t *links = json_put_array(doc, "links");
-    for (uint32_t i = 0; i < s->n_links; i++) {
-        const struct cluster_link *l = &s->links[i];
-        json_t *o = json_add_object(links);
-        char rtt[32];
-        if (l->all)
-            json_put_str(o, "between", "all");
-        else
-            json_object_set_new(o, "between",
-                                json_pack("[s,s]", s->nodes[l->a].name, s->nodes[l->b].name));
-        json_put_double(o, "bandwidth", l->bytes_per_s);
-        snprintf(rtt, sizeof rtt, "%.6gus", l->rtt_s * 1e6);
-        json_put_str(o, "rtt", rtt);
-    }
-    json_t *reserve = json_put_object(doc, "reserve");
-    json_put_u64(reserve, "margin", s->margin_bytes);
-    json_put_u64(reserve, "runtime", s->runtime_bytes);
-    json_put_u64(json_put_object(doc, "engine"), "devices", s->engine_devices);
-    return doc;
+    struct doc d = doc_of(tree);
+    return snapshot_from_doc(s, &d, err);
 }
