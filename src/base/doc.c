@@ -320,8 +320,8 @@ static int read_field(const struct doc_at *at, const struct doc_field *f, void *
     if (f->kind == DOC_BYTES)
         *(uint64_t *)to =
             json_is_integer(at->v) ? (uint64_t)json_integer_value(at->v) : (uint64_t)v;
-    else if (f->kind == DOC_U32 || f->kind == DOC_WATTS)
-        *(uint32_t *)to = (uint32_t)(v + 0.5);
+    else if (f->kind == DOC_U32)
+        *(uint32_t *)to = (uint32_t)v;
     else
         *(double *)to = v;
     return 0;

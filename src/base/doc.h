@@ -77,7 +77,7 @@ enum doc_kind {
     DOC_NUMBER,  /* double */
     DOC_RATE,    /* double; "936GB/s", "10Gbit/s" or a number of bytes per second */
     DOC_SECONDS, /* double; "0.2ms"; a unit is needed */
-    DOC_WATTS,   /* uint32_t; "350W" or a number of watts; rounded */
+    DOC_WATTS,   /* double; "350W" or a number of watts */
     DOC_BOOL,    /* bool */
     DOC_CHOICE,  /* int; which of choices[] */
     DOC_OTHER,   /* a known key that the caller reads by itself */

@@ -12,8 +12,7 @@ struct thing {
     char name[8];
     uint64_t size;
     uint32_t count;
-    double weight, rate, wait;
-    uint32_t power;
+    double weight, rate, wait, power;
     bool on;
     int colour;
 };

@@ -24,6 +24,7 @@ _Static_assert(ARRAY_LEN(STATES) == NODE_STATE_COUNT, "one name per node state")
 struct gpu_row {
     struct cluster_device d;
     uint32_t count;
+    double watts;
 };
 
 /* clang-format off */
@@ -50,7 +51,7 @@ static const struct doc_field GPU_FIELDS[] = {
     {"index", DOC_U32, false, G(d.index), .lo = 0, .hi = CLUSTER_MAX_NODE_DEVICES - 1},
     {"backend", DOC_CHOICE, false, G(d.backend), .choices = BACKENDS, .n_choices = ARRAY_LEN(BACKENDS)},
     {"hbm", DOC_BOOL, false, G(d.hbm)},
-    {"power", DOC_WATTS, false, G(d.tdp_w), .lo = 1, .hi = 100000},
+    {"power", DOC_WATTS, false, G(watts), .lo = 1, .hi = 100000},
     {"price", DOC_NUMBER, false, G(d.price), .lo = 0.01, .hi = 1e9},
 };
 #define L(member) DOC_FIELD(struct cluster_link, member)
@@ -119,6 +120,7 @@ static int read_gpu(struct cluster_reader *r, const struct doc_at *at, struct er
     g.d.index = n->n_devices;
     if (doc_fields(at, GPU_FIELDS, ARRAY_LEN(GPU_FIELDS), &g, err))
         return -1;
+    g.d.tdp_w = (uint32_t)(g.watts + 0.5);
     if (!doc_has(at, "hbm"))
         g.d.hbm = device_name_is_hbm(g.d.name);
     if (g.d.free_bytes != NOT_GIVEN && g.d.free_bytes > g.d.total_bytes) {
