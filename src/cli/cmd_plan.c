@@ -6,6 +6,7 @@
 #include "cli/spec_opts.h"
 
 #include "arch/arch.h"
+#include "base/doc.h"
 #include "base/mem.h"
 #include "client/client.h"
 #include "cluster/deployment.h"
@@ -18,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CLUSTER_FILE = 64 << 20, MAX_TEXT = 4 << 20 };
+enum { MAX_TEXT = 4 << 20 };
 
 struct plan_args {
     struct spec_opts spec;
@@ -28,16 +29,10 @@ struct plan_args {
 
 static int read_cluster(const char *path, struct cluster_snapshot *s, struct err *err)
 {
-    mem_auto char *text = NULL;
-    size_t n;
-    if (file_read(path, MAX_CLUSTER_FILE, &text, &n, err))
-        return -1;
-    json_auto_t *doc = text[strspn(text, " \t\r\n")] == '{' ? json_parse(text, n, err)
-                                                            : json_parse_yaml(text, n, err);
-    if (doc && snapshot_from_json(s, doc, err) == 0)
-        return 0;
-    err_wrap(err, "%s", path);
-    return -1;
+    struct doc d;
+    int rc = cli_read_doc(path, &d, err) ? -1 : snapshot_from_doc(s, &d, err);
+    doc_done(&d);
+    return rc;
 }
 
 /* What was taken for granted, for the last line. */

@@ -1,6 +1,7 @@
 /* Options, connection, errors and results of every subcommand. */
 #include "cli/common.h"
 
+#include "base/doc.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "client/client.h"
@@ -225,6 +226,19 @@ uint64_t cli_u64(const json_t *o, const char *key)
 double cli_num(const json_t *o, const char *key)
 {
     return json_number_value(json_object_get(o, key));
+}
+
+int cli_read_doc(const char *path, struct doc *d, struct err *err)
+{
+    mem_auto char *text = NULL;
+    size_t n;
+    *d = (struct doc){0};
+    struct err e = {0};
+    if (file_read(path, JSON_BYTES_MAX, &text, &n, &e)) {
+        err_fill(err, e.code == ERR_LIMIT ? ERR_INVALID : e.code, "%s", e.msg);
+        return -1;
+    }
+    return doc_parse(d, path, text, n, err);
 }
 
 char *cli_absolute(const char *path, struct err *err)

@@ -59,6 +59,10 @@ double cli_num(const json_t *o, const char *key);
 /* The folder for state: `given`, else $STOWAGE_STATE_DIR, else /var/lib/stowage for root, else
  * $XDG_STATE_HOME/stowage or ~/.local/state/stowage. The caller frees it. */
 char *cli_state_dir(const char *given);
+/* A file that a person wrote, into *d, which keeps `path` by reference; doc_done() in any case. An
+ * ERR_INVALID for whatever is wrong with it, its size too. */
+struct doc;
+int cli_read_doc(const char *path, struct doc *d, struct err *err);
 /* Absolute form of a path relative to the working directory; the caller frees it. NULL with err. */
 char *cli_absolute(const char *path, struct err *err);
 /* "--kv q8_0,q4_0"-like list options and repeated ones become a JSON array of strings. */
