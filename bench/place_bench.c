@@ -159,7 +159,7 @@ static int parse(int argc, char **argv, struct args *a, struct err *err)
          .kind = OPT_U64,
          .out = &a->cell.base_calls,
          .value = "N",
-         .help = "limit of the baseline in estimator calls, 0: without it (200000)"},
+         .help = "limit of the baseline in estimator calls, 0: without it (1000000)"},
         {.name = "no-explain", .kind = OPT_FLAG, .out = &a->no_explain, .help = "the search alone"},
         {.name = "json",
          .kind = OPT_STR,
@@ -188,7 +188,7 @@ static int parse(int argc, char **argv, struct args *a, struct err *err)
 
 int main(int argc, char **argv)
 {
-    struct args a = {.cell = {.seed = 1, .base_calls = 200000}, .clusters = 5, .most = 100000};
+    struct args a = {.cell = {.seed = 1, .base_calls = 1000000}, .clusters = 5, .most = 100000};
     struct err err = {0};
     int rc = parse(argc, argv, &a, &err);
     for (size_t i = 0; i < ARRAY_LEN(DEMANDS) && rc == 0; i++)

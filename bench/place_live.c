@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS = 20000, CHECK_EVERY = 8, SCRATCH = 40, MAX_CLAIMS = 100000 };
+enum { ROUNDS = 20000, CHECK_EVERY = 8, PAIRS = 200, MAX_CLAIMS = 100000 };
 static const double LONG_MS = 4000, FILL = 0.6; /* of the free memory at the start */
 
 static const char *const FAMILIES[] = {"uniform", "jitter", "mixed", "singles"};
@@ -34,22 +34,41 @@ static uint64_t plan_bytes(const struct place_plan *p)
     return sum;
 }
 
-static void place_one(struct churn *c)
+static void give_up(const struct err *err)
+{
+    fprintf(stderr, "place_bench: %s\n", err->msg);
+    exit(1);
+}
+
+/* Takes what a plan holds; counts a refusal. */
+static void claim(struct churn *c, const struct place_plan *p)
 {
     struct err err = {0};
-    struct place_plan *p = live_place(c->l, c->demand[rng_below(&c->rng, c->n_demands)], &err);
     uint32_t id;
-    if (p && p->feasible && c->n_claims < MAX_CLAIMS &&
-        live_claim(c->l, &p->a, "bench", c->n_claims, &id, &err) == 0) {
-        c->claim[c->n_claims++] = id;
-        c->held_bytes += plan_bytes(p);
-        c->placed++;
-    } else if (p && !p->feasible) {
+    if (!p->feasible) {
         c->refused++;
-    } else {
-        fprintf(stderr, "place_bench: %s\n", err.msg);
-        exit(1);
+        return;
     }
+    if (c->n_claims == MAX_CLAIMS || live_claim(c->l, &p->a, "bench", c->n_claims, &id, &err))
+        give_up(&err);
+    c->claim[c->n_claims++] = id;
+    c->held_bytes += plan_bytes(p);
+    c->placed++;
+}
+
+static struct place_plan *place(struct churn *c, uint32_t i)
+{
+    struct err err = {0};
+    struct place_plan *p = live_place(c->l, c->demand[i], &err);
+    if (!p)
+        give_up(&err);
+    return p;
+}
+
+static void place_one(struct churn *c)
+{
+    struct place_plan *p = place(c, (uint32_t)rng_below(&c->rng, c->n_demands));
+    claim(c, p);
     place_free(p);
 }
 
@@ -84,15 +103,30 @@ static void add_demands(struct churn *c, const struct mix *m, const struct deman
     }
 }
 
-/* Mean ms of a plan from scratch of the same models on the state as it is. */
-static double scratch_ms(const struct churn *c)
+struct pair { /* the same demands on the same states, both ways */
+    double live_ms, scratch_ms;
+    uint32_t n, differ;
+};
+
+static struct pair compare(struct churn *c)
 {
-    const struct cluster_snapshot *s = live_snapshot(c->l);
-    double t = cpu_ms();
-    uint32_t n = 0;
-    for (; n < SCRATCH && cpu_ms() - t < LONG_MS; n++)
-        place_free(bench_plan(s, &c->of[n % c->n_demands]->d, false));
-    return (cpu_ms() - t) / n;
+    struct pair x = {0};
+    for (; x.n < PAIRS && x.scratch_ms < LONG_MS && c->n_claims; x.n++) {
+        release_one(c);
+        uint32_t i = (uint32_t)rng_below(&c->rng, c->n_demands);
+        double t = cpu_ms(), mid;
+        struct place_plan *p = place(c, i);
+        mid = cpu_ms();
+        struct place_plan *q = bench_plan(live_snapshot(c->l), &c->of[i]->d, false);
+        x.scratch_ms += cpu_ms() - mid;
+        x.live_ms += mid - t;
+        x.differ += p->feasible != q->feasible || p->tier != q->tier ||
+                    p->a.n_parts != q->a.n_parts || strcmp(p->a.plan_id, q->a.plan_id) != 0;
+        claim(c, p);
+        place_free(p);
+        place_free(q);
+    }
+    return x;
 }
 
 static uint64_t free_bytes(const struct cluster_snapshot *s)
@@ -104,16 +138,19 @@ static uint64_t free_bytes(const struct cluster_snapshot *s)
     return sum;
 }
 
-static void report(const struct churn *c, const char *family, const char *mix, uint32_t n_gpus,
-                   double ms, struct live_counts before, json_t *out)
+static void report(struct churn *c, const char *family, const char *mix, uint32_t n_gpus, double ms,
+                   struct live_counts before, json_t *out)
 {
     struct live_counts n = live_counts(c->l);
-    double scratch = scratch_ms(c), each = ms / (c->placed + c->refused);
-    printf("%-10s %7u %-12s %9.0f %9.4f %9.2f %9.1f %9u %9u %9u %9llu %9llu %9llu\n", family,
-           n_gpus, mix, 1e3 / each, each, scratch, scratch / each, c->n_claims, c->placed,
-           c->refused, (unsigned long long)(n.by_gpu - before.by_gpu),
+    uint32_t placed = c->placed, refused = c->refused;
+    double each = ms / (placed + refused);
+    struct pair x = compare(c);
+    double ratio = x.live_ms > 0 ? x.scratch_ms / x.live_ms : 0;
+    printf("%-10s %7u %-12s %9.0f %9.4f %9.2f %9.1f %9u %9u %9u %9llu %9llu %9llu %9u\n", family,
+           n_gpus, mix, 1e3 / each, each, x.scratch_ms / x.n, ratio, c->n_claims, placed, refused,
+           (unsigned long long)(n.by_gpu - before.by_gpu),
            (unsigned long long)(n.by_node - before.by_node),
-           (unsigned long long)(n.full - before.full));
+           (unsigned long long)(n.full - before.full), x.differ);
     fflush(stdout);
     json_t *o = json_add_object(out);
     json_put_str(o, "family", family);
@@ -121,10 +158,13 @@ static void report(const struct churn *c, const char *family, const char *mix, u
     json_put_u64(o, "gpus", n_gpus);
     json_put_double(o, "per_s", 1e3 / each);
     json_put_double(o, "ms", each);
-    json_put_double(o, "scratch_ms", scratch);
+    json_put_double(o, "scratch_ms", x.scratch_ms / x.n);
+    json_put_double(o, "ratio", ratio);
+    json_put_u64(o, "compared", x.n);
+    json_put_u64(o, "differ", x.differ);
     json_put_u64(o, "instances", c->n_claims);
-    json_put_u64(o, "placed", c->placed);
-    json_put_u64(o, "refused", c->refused);
+    json_put_u64(o, "placed", placed);
+    json_put_u64(o, "refused", refused);
     json_put_u64(o, "by_gpu", n.by_gpu - before.by_gpu);
     json_put_u64(o, "by_node", n.by_node - before.by_node);
     json_put_u64(o, "full", n.full - before.full);
@@ -161,9 +201,9 @@ static void run(const struct family *f, const struct mix *m, const struct demand
 void bench_live(const struct demand *d, uint32_t n_demands, uint32_t n_gpus, uint64_t seed,
                 json_t *out)
 {
-    printf("\n%-10s %7s %-12s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s\n", "LIVE", "GPUS", "MIX",
+    printf("\n%-10s %7s %-12s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s\n", "LIVE", "GPUS", "MIX",
            "PER S", "MS EACH", "SCRATCH", "RATIO", "RUNNING", "PLACED", "REFUSED", "BY GPU",
-           "BY NODE", "FULL");
+           "BY NODE", "FULL", "DIFFER");
     for (uint32_t i = 0; i < ARRAY_LEN(FAMILIES); i++)
         for (uint32_t k = 0; world_family(k); k++)
             for (uint32_t m = 0; m < ARRAY_LEN(MIXES); m++)
