@@ -35,21 +35,6 @@ static int read_cluster(const char *path, struct cluster_snapshot *s, struct err
     return rc;
 }
 
-/* What was taken for granted, for the last line. */
-static void add_assumed(json_t *plan, const struct cluster_snapshot *s,
-                        const struct deployment_spec *spec, const struct arch_facts *f)
-{
-    struct notes l = {0};
-    struct note *n = note_num(notes_add(&l, NOTE_ASSUMED_CTX), WORD_CTX, spec->ctx);
-    note_str(note_num(n, WORD_SLOTS, spec->n_slots), WORD_KV, spec->kv);
-    n = note_num(notes_add(&l, NOTE_ASSUMED_RESERVE), WORD_RUNTIME, s->runtime_bytes);
-    note_num(n, WORD_MARGIN, s->margin_bytes);
-    if (f->warning[0])
-        note_str(notes_add(&l, NOTE_ASSUMED_MODEL), WORD_TEXT, f->warning);
-    notes_put(plan, "assumed", &l);
-    notes_done(&l);
-}
-
 static json_t *plan_here(const struct plan_args *a, const char *model, json_t *doc, struct err *err)
 {
     mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
@@ -67,7 +52,6 @@ static json_t *plan_here(const struct plan_args *a, const char *model, json_t *d
             place_demand_init(&d, f, spec, err) ? NULL : place_plan(&s, &d, &budget, err);
         if (p) {
             out = place_to_json(p);
-            add_assumed(out, &s, spec, f);
             place_free(p);
         }
     }
@@ -118,7 +102,7 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
     buf_init(&out, MAX_TEXT);
     if (!fits)
         buf_adds(&out, "stowage: ");
-    plan_text(plan, &(struct plan_text_opts){.ascii = ascii_only()}, &out);
+    plan_text(plan, &(struct plan_text_opts){.ascii = ascii_only(), .at = fits ? 0 : 9}, &out);
     fwrite(out.p, 1, out.n, fits ? stdout : stderr);
     json_decref(plan);
     return status;

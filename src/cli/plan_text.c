@@ -1,14 +1,24 @@
 /* Renders stowage.plan/1: head, table, bars, reasons. Everything comes from the document, so a plan
- * made here, by a server, or stored months ago prints the same way. */
+ * made here, by a server, or stored months ago prints the same way; sentences are made from codes
+ * and parameters in the reader's language. */
 #include "cli/plan_text.h"
 
 #include "base/mem.h"
 #include "base/num.h"
 #include "cli/table.h"
+#include "cli/wrap.h"
 
 #include <string.h>
 
-enum { WIDTH = 80, BAR = 20, MAX_LISTED = 24, MAX_BARS = 24, SENTENCE = 64 << 10 };
+enum {
+    WIDTH = 80,
+    BAR = 20,
+    MAX_LISTED = 24,
+    MAX_BARS = 24,
+    SENTENCE = 64 << 10,
+    NAME = 36,
+    HEAD = 512
+};
 
 static const struct table_column COLUMNS[] = {
     {"NODE", false, 0},   {"GPU", false, 0}, {"FREE", true, 0},    {"USE", true, 0},
@@ -21,6 +31,7 @@ struct part {
     uint64_t gpu, free_bytes, weights, kv, rest; /* rest: compute and runtime */
     uint64_t first, n;
     bool output;
+    const json_t *way; /* how the main process reaches it */
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -53,7 +64,8 @@ static void read_part(const json_t *o, struct part *p)
                        .rest = num_of(b, "compute") + num_of(b, "runtime"),
                        .first = (uint64_t)json_integer_value(json_array_get(l, 0)),
                        .n = num_of(o, "n_layers"),
-                       .output = json_is_true(json_object_get(o, "output"))};
+                       .output = json_is_true(json_object_get(o, "output")),
+                       .way = json_object_get(o, "way")};
 }
 
 static uint64_t part_use(const struct part *p)
@@ -115,13 +127,121 @@ static void add_host(struct table *t, const json_t *plan)
     table_cell(t, "-");
 }
 
-/* ---- bars ---- */
-
 struct glyphs {
     const char *weights, *kv, *rest, *free, *edge, *top, *mid, *end;
 };
 static const struct glyphs UTF8 = {"█", "▓", "░", "·", "│", "─┐", "─┤", "─┘"};
 static const struct glyphs ASCII = {"#", "=", "-", ".", "|", "-+", " +", "-+"};
+
+/* ---- texts ---- */
+
+enum title {
+    T_WHY,
+    T_PROOF,
+    T_NOTE,
+    T_WARNING,
+    T_REJECTED,
+    T_REASON,
+    T_CHANGES,
+    T_SMALLEST,
+    T_ASSUMED,
+    T_DEPLOY,
+    T_COUNT
+};
+static const char *const TITLES[WORDS_LANG_COUNT][T_COUNT] = {
+    {"WHY THIS ONE", "PROOF", "NOTE", "WARNING", "REJECTED", "reason",
+     "ONE CHANGE AWAY (each planned again)",
+     "Smallest changes that make it fit (each planned again):", "ASSUMED", "Deploy it:"},
+    {"为什么是它", "证明", "说明", "警告", "未采用的方案", "原因", "只差一步（每项都重新规划过）",
+     "使其放得下的最小改动（每项都重新规划过）：", "前提", "部署："},
+};
+
+struct page {
+    struct buf *out;
+    enum words_lang lang;
+    const struct glyphs *g;
+};
+
+static const char *title(const struct page *pg, enum title t)
+{
+    return TITLES[pg->lang][t];
+}
+
+/* The sentence of a note; the caller frees it. */
+static char *sentence(const struct page *pg, const json_t *note)
+{
+    struct buf out;
+    buf_init(&out, SENTENCE);
+    words_render(note, pg->lang, &out);
+    return out.p ? buf_take(&out) : mem_strdup("");
+}
+
+/* All sentences of a list, one after the other. */
+static char *sentences(const struct page *pg, const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+    struct buf out;
+    buf_init(&out, SENTENCE);
+    json_array_foreach(list, i, v)
+    {
+        if (i)
+            buf_adds(&out, pg->lang == WORDS_ZH ? "；" : "; ");
+        words_render(v, pg->lang, &out);
+    }
+    return out.p ? buf_take(&out) : mem_strdup("");
+}
+
+static void add_lines(const struct page *pg, enum title t, const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+    if (!json_array_size(list))
+        return;
+    buf_addf(pg->out, "%s\n", title(pg, t));
+    json_array_foreach(list, i, v)
+    {
+        mem_auto char *text = sentence(pg, v);
+        buf_adds(pg->out, "  ");
+        text_wrap(pg->out, text, WIDTH, 2, 2);
+    }
+}
+
+/* "WARNING  ...", further lines under the text. */
+static void add_paragraph(const struct page *pg, enum title t, const char *text)
+{
+    size_t indent = text_columns(title(pg, t)) + 2;
+    if (!*text)
+        return;
+    buf_addf(pg->out, "%s  ", title(pg, t));
+    text_wrap(pg->out, text, WIDTH, indent, indent);
+}
+
+static void add_paragraphs(const struct page *pg, enum title t, const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+    json_array_foreach(list, i, v)
+    {
+        mem_auto char *text = sentence(pg, v);
+        add_paragraph(pg, t, text);
+    }
+}
+
+static void pad(struct buf *out, size_t n)
+{
+    buf_addf(out, "%*s", (int)n, "");
+}
+
+static void add_more(const struct page *pg, size_t n)
+{
+    if (pg->lang == WORDS_ZH)
+        buf_addf(pg->out, "  另有 %zu 项，--json 可见全部\n", n);
+    else
+        buf_addf(pg->out, "  and %zu more, --json has all\n", n);
+}
+
+/* ---- bars ---- */
 
 /* Cells of a share, at least one for anything that is there. */
 static uint32_t cells(uint64_t bytes, uint64_t total)
@@ -136,156 +256,154 @@ static void repeat(struct buf *out, const char *s, uint32_t n, uint32_t *room)
         buf_adds(out, s);
 }
 
-static void add_bar(struct buf *out, const struct part *p, size_t width, const struct glyphs *g,
-                    const char *edge)
+static void add_bar(const struct page *pg, const struct part *p, size_t width)
 {
     uint32_t room = BAR;
     mem_auto char *label = is_ram(p) ? mem_printf("%s RAM", p->node)
                                      : mem_printf("%s %llu", p->node, (unsigned long long)p->gpu);
-    buf_addf(out, " %-*s %s", (int)width, label, g->edge);
-    repeat(out, g->weights, cells(p->weights, p->free_bytes), &room);
-    repeat(out, g->kv, cells(p->kv, p->free_bytes), &room);
-    repeat(out, g->rest, cells(p->rest, p->free_bytes), &room);
-    repeat(out, g->free, room, &room);
-    buf_addf(out, "%s %s", g->edge, edge);
+    buf_addf(pg->out, " %s", label);
+    pad(pg->out, width - text_columns(label) + 1);
+    buf_adds(pg->out, pg->g->edge);
+    repeat(pg->out, pg->g->weights, cells(p->weights, p->free_bytes), &room);
+    repeat(pg->out, pg->g->kv, cells(p->kv, p->free_bytes), &room);
+    repeat(pg->out, pg->g->rest, cells(p->rest, p->free_bytes), &room);
+    repeat(pg->out, pg->g->free, room, &room);
+    buf_adds(pg->out, pg->g->edge);
 }
 
-static void add_bars(struct buf *out, const struct part *p, size_t n, const char *main,
-                     const struct glyphs *g)
+/* Beside each bar the way of its part to the main process, as far as the line goes. */
+static void add_bars(const struct page *pg, const struct part *p, size_t n)
 {
+    const struct glyphs *g = pg->g;
     size_t width = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t w = strlen(p[i].node) + 5;
+        size_t w = text_columns(p[i].node) + (is_ram(&p[i]) || p[i].gpu > 9 ? 5 : 2);
         width = w > width ? w : width;
     }
-    buf_addc(out, '\n');
+    buf_addc(pg->out, '\n');
     for (size_t i = 0; i < n && i < MAX_BARS; i++) {
-        const char *edge = n == 1 ? "" : i == 0 ? g->top : i + 1 == n ? g->end : g->mid;
-        add_bar(out, &p[i], width, g, edge);
-        if (i + 1 < n && strcmp(p[i].node, p[i + 1].node) != 0)
-            buf_addf(out, " network%s",
-                     strcmp(p[i + 1].node, main) == 0 ? " to the main node" : "");
-        if (i + 1 == n)
-            buf_addf(out, "  weights %s kv %s runtime %s free %s", g->weights, g->kv, g->rest,
-                     g->free);
-        buf_addc(out, '\n');
+        mem_auto char *way = p[i].way ? sentence(pg, p[i].way) : mem_strdup("");
+        add_bar(pg, &p[i], width);
+        if (n > 1)
+            buf_addf(pg->out, " %s", i == 0 ? g->top : i + 1 == n ? g->end : g->mid);
+        if (*way && width + BAR + 8 + text_columns(way) <= WIDTH)
+            buf_addf(pg->out, " %s", way);
+        buf_addc(pg->out, '\n');
     }
     if (n > MAX_BARS)
-        buf_addf(out, " and %zu more (table above, --json)\n", n - MAX_BARS);
+        add_more(pg, n - MAX_BARS);
+    pad(pg->out, width + 3);
+    buf_addf(pg->out,
+             pg->lang == WORDS_ZH ? "权重 %s  KV %s  运行时 %s  空闲 %s\n"
+                                  : "weights %s  kv %s  runtime %s  free %s\n",
+             g->weights, g->kv, g->rest, g->free);
 }
 
-/* ---- texts ---- */
+/* ---- two columns: what, and what is said of it ---- */
 
-/* Words wrapped at the width, continuation lines indented; `at` columns are taken already. */
-static void wrap(struct buf *out, const char *text, size_t indent, size_t at)
+struct line {
+    char *what, *mark, *says; /* owned; mark: the speed, or "" */
+};
+
+/* A text wider than the first column has its line alone. */
+static void add_columns(const struct page *pg, const struct line *l, size_t n, size_t wide)
 {
-    for (bool first = true; *text; first = false) {
-        size_t n = strcspn(text, " ");
-        if (!first && at + 1 + n > WIDTH) {
-            buf_addf(out, "\n%*s", (int)indent, "");
-            at = indent;
-        } else if (!first) {
-            buf_addc(out, ' ');
-            at++;
+    for (size_t i = 0; i < n; i++) {
+        size_t columns = text_columns(l[i].what), at = wide + 4 + text_columns(l[i].mark);
+        buf_addf(pg->out, "  %s", l[i].what);
+        if (columns > wide) {
+            buf_addc(pg->out, '\n');
+            pad(pg->out, wide + 4);
+        } else {
+            pad(pg->out, wide + 2 - columns);
         }
-        buf_add(out, text, n);
-        at += n;
-        text += n + (text[n] == ' ');
+        buf_adds(pg->out, l[i].mark);
+        text_wrap(pg->out, l[i].says, WIDTH, at, at);
     }
-    buf_addc(out, '\n');
 }
 
-/* The sentence of a note; the caller frees it. */
-static char *sentence(const json_t *note, enum words_lang lang)
+/* The first column is as wide as its texts, but for those wider than NAME. */
+static size_t column(const struct line *l, size_t n)
 {
-    struct buf out;
-    buf_init(&out, SENTENCE);
-    words_render(note, lang, &out);
-    return out.p ? buf_take(&out) : mem_strdup("");
-}
-
-/* All sentences of a list, one after the other. */
-static char *sentences(const json_t *list, enum words_lang lang)
-{
-    const json_t *v;
-    size_t i;
-    struct buf out;
-    buf_init(&out, SENTENCE);
-    json_array_foreach(list, i, v)
-    {
-        if (i)
-            buf_adds(&out, "; ");
-        words_render(v, lang, &out);
+    size_t wide = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t w = text_columns(l[i].what);
+        wide = w > wide && w <= NAME ? w : wide;
     }
-    return out.p ? buf_take(&out) : mem_strdup("");
+    return wide;
 }
 
-static void add_lines(struct buf *out, const char *title, const json_t *list, enum words_lang lang)
+static void lines_free(struct line *l, size_t n)
 {
-    const json_t *v;
-    size_t i;
-    if (!json_array_size(list))
+    for (size_t i = 0; i < n; i++) {
+        free(l[i].what);
+        free(l[i].mark);
+        free(l[i].says);
+    }
+    free(l);
+}
+
+static struct line *read_findings(const struct page *pg, const json_t *list, size_t n, bool speed)
+{
+    struct line *l = mem_calloc(n + 1, sizeof *l);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *r = json_array_get(list, i), *tok = json_object_get(r, "tok_s");
+        l[i].what = sentence(pg, json_object_get(r, "what"));
+        l[i].says = sentences(pg, json_object_get(r, "says"));
+        l[i].mark = !speed ? mem_strdup("")
+                    : tok  ? mem_printf("%5.1f  ", json_number_value(tok))
+                           : mem_strdup("    -  ");
+    }
+    return l;
+}
+
+static void add_rejected(const struct page *pg, const json_t *list)
+{
+    size_t n = json_array_size(list), own = text_columns(title(pg, T_REJECTED));
+    if (!n)
         return;
-    buf_addf(out, "%s\n", title);
-    json_array_foreach(list, i, v)
-    {
-        mem_auto char *text = sentence(v, lang);
-        buf_adds(out, "  ");
-        wrap(out, text, 2, 2);
-    }
+    struct line *l = read_findings(pg, list, n, true);
+    size_t wide = column(l, n);
+    wide = wide + 2 > own ? wide : own - 2;
+    buf_adds(pg->out, title(pg, T_REJECTED));
+    pad(pg->out, wide + 4 - own);
+    buf_addf(pg->out, "tok/s  %s\n", title(pg, T_REASON));
+    add_columns(pg, l, n, wide);
+    lines_free(l, n);
 }
 
-static void add_findings(struct buf *out, const json_t *list, bool refusal, enum words_lang lang)
+static void add_refused(const struct page *pg, const json_t *list)
 {
-    const json_t *r;
-    size_t i, indent = refusal ? 35 : 38;
-    if (!json_array_size(list))
-        return;
-    if (!refusal)
-        buf_adds(out, "REJECTED                      tok/s   reason\n");
-    json_array_foreach(list, i, r)
-    {
-        if (refusal && i == MAX_LISTED) {
-            buf_addf(out, "  and %zu more (--json has all)\n", json_array_size(list) - i);
-            break;
-        }
-        mem_auto char *what = sentence(json_object_get(r, "what"), lang);
-        mem_auto char *says = sentences(json_object_get(r, "says"), lang);
-        const json_t *tok = json_object_get(r, "tok_s");
-        mem_auto char *fast = tok && !refusal ? mem_printf("%5.1f   ", json_number_value(tok))
-                                              : mem_strdup(refusal ? "" : "    -   ");
-        size_t name = refusal ? 32 : 27, at = strlen(what);
-        buf_addf(out, "  %-*s %s", (int)name, what, fast);
-        at = 3 + (at > name ? at : name) + strlen(fast);
-        if (at > indent) {
-            buf_addf(out, "\n%*s", (int)indent, "");
-            at = indent;
-        }
-        wrap(out, says, indent, at);
-    }
+    size_t all = json_array_size(list), n = all < MAX_LISTED ? all : MAX_LISTED;
+    struct line *l = read_findings(pg, list, n, false);
+    add_columns(pg, l, n, column(l, n));
+    lines_free(l, n);
+    if (all > n)
+        add_more(pg, all - n);
 }
 
-static void add_changes(struct buf *out, const json_t *list, bool refusal, enum words_lang lang)
+/* Those that do are numbered, the smallest first; a dash marks what is not enough. */
+static void add_changes(const struct page *pg, const json_t *list, enum title t)
 {
-    const json_t *c;
-    size_t i;
-    if (!json_array_size(list))
-        return;
-    buf_adds(out, refusal ? "Smallest changes that make it fit (each planned again):\n"
-                          : "ONE CHANGE AWAY (each planned again)\n");
-    json_array_foreach(list, i, c)
-    {
-        mem_auto char *what = sentence(json_object_get(c, "what"), lang);
-        mem_auto char *gives = sentence(json_object_get(c, "gives"), lang);
-        buf_addf(out, "  %-32s ", what);
-        size_t at = strlen(what);
-        wrap(out, gives, 35, 3 + (at > 32 ? at : 32));
+    size_t n = json_array_size(list), number = 0;
+    struct line *l = mem_calloc(n + 1, sizeof *l);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *c = json_array_get(list, i);
+        mem_auto char *what = sentence(pg, json_object_get(c, "what"));
+        bool fits = json_is_true(json_object_get(c, "fits"));
+        l[i].what = fits ? mem_printf("%zu  %s", ++number, what) : mem_printf("-  %s", what);
+        l[i].says = sentence(pg, json_object_get(c, "gives"));
+        l[i].mark = mem_strdup("");
     }
+    if (n)
+        buf_addf(pg->out, "%s\n", title(pg, t));
+    add_columns(pg, l, n, column(l, n));
+    lines_free(l, n);
 }
 
 /* ---- a plan, a refusal ---- */
 
-static void add_head(struct buf *out, const json_t *plan, const struct part *p, size_t n)
+static void add_head(const struct page *pg, const json_t *plan, const struct part *p, size_t n)
 {
     uint64_t use = 0, gpus = 0, nodes = 1,
              have = num_of(json_object_get(plan, "candidates"), "free_bytes");
@@ -298,81 +416,66 @@ static void add_head(struct buf *out, const json_t *plan, const struct part *p, 
         gpus += !is_ram(&p[i]);
         use += is_ram(&p[i]) ? 0 : part_use(&p[i]);
     }
-    double tok = json_number_value(json_object_get(json_object_get(plan, "estimate"), "tok_s"));
-    buf_addf(out, "PLAN %s   ", text_of(plan, "id"));
+    struct note head = {0};
+    char text[HEAD];
+    note_set(&head, gpus ? NOTE_HEAD : NOTE_HEAD_CPU);
+    note_num(note_str(&head, WORD_PLAN, text_of(plan, "id")), WORD_N_NODES, nodes);
     if (gpus)
-        buf_addf(out, "%llu GPU%s on %llu node%s   uses %.1f of %.1f GiB free",
-                 (unsigned long long)gpus, gpus == 1 ? "" : "s", (unsigned long long)nodes,
-                 nodes == 1 ? "" : "s", gib(use), gib(have));
-    else
-        buf_addf(out, "CPU only, %llu node%s", (unsigned long long)nodes, nodes == 1 ? "" : "s");
-    if (tok > 0)
-        buf_addf(out, "\n%s, about %.1f tok/s, %s\n\n", text_of(plan, "tier"), tok,
-                 json_is_true(json_object_get(plan, "optimal")) ? "optimal" : "best found");
-    else
-        buf_adds(out, "\n\n");
+        note_num(note_num(note_num(&head, WORD_N_GPUS, gpus), WORD_USED, use), WORD_FREE, have);
+    buf_addf(pg->out, "%s\n", note_text(&head, pg->lang, text, sizeof text));
+    note_done(&head);
+    mem_auto char *verdict = sentence(pg, json_object_get(plan, "verdict"));
+    text_wrap(pg->out, verdict, WIDTH, 2, 0);
+    buf_addc(pg->out, '\n');
 }
 
-static void add_warnings(struct buf *out, const json_t *plan, enum words_lang lang)
+static void add_assumed(const struct page *pg, const json_t *plan)
 {
-    const json_t *v;
-    size_t i;
-    json_array_foreach(json_object_get(plan, "warnings"), i, v)
-    {
-        mem_auto char *text = sentence(v, lang);
-        buf_adds(out, "WARNING  ");
-        wrap(out, text, 9, 9);
-    }
+    mem_auto char *text = sentences(pg, json_object_get(plan, "assumed"));
+    add_paragraph(pg, T_ASSUMED, text);
 }
 
-static void add_assumed(struct buf *out, const json_t *plan, enum words_lang lang)
-{
-    const json_t *a = json_object_get(plan, "assumed");
-    if (!json_array_size(a))
-        return;
-    mem_auto char *text = sentences(a, lang);
-    buf_adds(out, "ASSUMED  ");
-    wrap(out, text, 9, 9);
-}
-
-static void add_plan(struct buf *out, const json_t *plan, const struct glyphs *g,
-                     enum words_lang lang)
+static void add_plan(const struct page *pg, const json_t *plan)
 {
     const json_t *parts = json_object_get(plan, "parts");
     size_t n = json_array_size(parts);
     mem_auto struct part *p = mem_calloc(n + 1, sizeof *p);
     for (size_t i = 0; i < n; i++)
         read_part(json_array_get(parts, i), &p[i]);
-    add_head(out, plan, p, n);
+    add_head(pg, plan, p, n);
     struct table *t = table_new(COLUMNS, ARRAY_LEN(COLUMNS));
     for (size_t i = 0; i < n; i++)
         add_row(t, &p[i]);
     add_host(t, plan);
-    table_render(t, WIDTH, out);
+    table_render(t, WIDTH, pg->out);
     table_free(t);
     if (n)
-        add_bars(out, p, n, text_of(plan, "main_node"), g);
-    buf_addc(out, '\n');
-    add_warnings(out, plan, lang);
-    add_lines(out, "WHY THIS ONE", json_object_get(plan, "why"), lang);
-    add_lines(out, "PROOF", json_object_get(plan, "proof"), lang);
-    add_findings(out, json_object_get(plan, "rejected"), false, lang);
-    add_changes(out, json_object_get(plan, "changes"), false, lang);
-    add_assumed(out, plan, lang);
+        add_bars(pg, p, n);
+    buf_addc(pg->out, '\n');
+    add_paragraphs(pg, T_WARNING, json_object_get(plan, "warnings"));
+    add_paragraphs(pg, T_NOTE, json_object_get(plan, "notes"));
+    add_lines(pg, T_WHY, json_object_get(plan, "why"));
+    add_lines(pg, T_PROOF, json_object_get(plan, "proof"));
+    add_rejected(pg, json_object_get(plan, "rejected"));
+    add_changes(pg, json_object_get(plan, "changes"), T_CHANGES);
+    add_assumed(pg, plan);
 }
 
 void plan_text(const json_t *plan, const struct plan_text_opts *opts, struct buf *out)
 {
-    const struct glyphs *g = opts && opts->ascii ? &ASCII : &UTF8;
-    enum words_lang lang = opts ? opts->lang : WORDS_EN;
+    struct page pg = {.out = out, .lang = opts ? opts->lang : WORDS_EN};
+    pg.g = opts && opts->ascii ? &ASCII : &UTF8;
     if (json_is_true(json_object_get(plan, "feasible"))) {
-        add_plan(out, plan, g, lang);
+        add_plan(&pg, plan);
+        if (opts && opts->deploy)
+            buf_addf(out, "%s  %s\n", title(&pg, T_DEPLOY), opts->deploy);
         return;
     }
-    mem_auto char *summary = sentence(json_object_get(plan, "summary"), lang);
-    wrap(out, summary, 2, 9);
-    add_warnings(out, plan, lang);
-    add_findings(out, json_object_get(plan, "refused"), true, lang);
-    add_changes(out, json_object_get(plan, "changes"), true, lang);
-    add_assumed(out, plan, lang);
+    mem_auto char *summary = sentence(&pg, json_object_get(plan, "summary"));
+    text_wrap(out, summary, WIDTH, 2, opts ? opts->at : 0);
+    add_paragraphs(&pg, T_WARNING, json_object_get(plan, "warnings"));
+    add_paragraphs(&pg, T_NOTE, json_object_get(plan, "notes"));
+    add_refused(&pg, json_object_get(plan, "refused"));
+    add_changes(&pg, json_object_get(plan, "changes"), T_SMALLEST);
+    add_assumed(&pg, plan);
 }

@@ -2,6 +2,7 @@
 #include "cli/table.h"
 
 #include "base/mem.h"
+#include "cli/wrap.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -70,25 +71,6 @@ void table_note(struct table *t, const char *text)
     r->note = mem_strdup(text);
 }
 
-/* Columns a UTF-8 text takes; every character counts as one. */
-static size_t width_of(const char *s)
-{
-    size_t n = 0;
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xC0) != 0x80;
-    return n;
-}
-
-/* Bytes of the first `n` characters. */
-static size_t bytes_of(const char *s, size_t n)
-{
-    size_t i = 0;
-    for (; s[i]; i++)
-        if (((unsigned char)s[i] & 0xC0) != 0x80 && n-- == 0)
-            break;
-    return i;
-}
-
 static const char *cell(const struct row *r, size_t k)
 {
     return k < r->n ? r->cells[k] : "";
@@ -99,10 +81,10 @@ static void measure(const struct table *t, size_t width, size_t *w)
 {
     size_t total = 0;
     for (size_t k = 0; k < t->n_columns; k++) {
-        w[k] = width_of(t->columns[k].title);
+        w[k] = text_columns(t->columns[k].title);
         for (size_t i = 0; i < t->n_rows; i++)
-            if (width_of(cell(&t->rows[i], k)) > w[k])
-                w[k] = width_of(cell(&t->rows[i], k));
+            if (text_columns(cell(&t->rows[i], k)) > w[k])
+                w[k] = text_columns(cell(&t->rows[i], k));
         total += w[k] + GAP;
     }
     while (width && total > width + GAP) {
@@ -128,7 +110,7 @@ static void pad(struct buf *out, size_t n)
  */
 static void add_note(const char *note, size_t at, size_t gap, size_t width, struct buf *out)
 {
-    size_t n = width_of(note);
+    size_t n = text_columns(note);
     if (!width || at + n <= width) {
         pad(out, gap);
         buf_adds(out, note);
@@ -139,7 +121,7 @@ static void add_note(const char *note, size_t at, size_t gap, size_t width, stru
     if (NOTE_INDENT + n <= width) {
         buf_adds(out, note);
     } else {
-        buf_add(out, note, bytes_of(note, width > NOTE_INDENT ? width - NOTE_INDENT - 1 : 0));
+        buf_add(out, note, text_bytes(note, width > NOTE_INDENT ? width - NOTE_INDENT - 1 : 0));
         buf_adds(out, "…");
     }
 }
@@ -153,7 +135,7 @@ static void line(const struct table *t, const struct row *row, const size_t *w, 
         if (!w[k])
             continue;
         const char *text = row ? cell(row, k) : t->columns[k].title;
-        size_t n = width_of(text), left = t->columns[k].right ? w[k] - n : 0;
+        size_t n = text_columns(text), left = t->columns[k].right ? w[k] - n : 0;
         if (n) {
             pad(out, owed + left);
             buf_adds(out, text);

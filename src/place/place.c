@@ -22,6 +22,9 @@ void place_free(struct place_plan *p)
     notes_done(&p->proof);
     notes_done(&p->why);
     notes_done(&p->notes);
+    notes_done(&p->ways);
+    notes_done(&p->assumed);
+    note_done(&p->verdict);
     notes_done(&p->warnings);
     findings_done(&p->rejected);
     findings_done(&p->refused);

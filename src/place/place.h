@@ -69,6 +69,9 @@ struct place_plan {
     struct assignment a;            /* filled when feasible */
     struct notes proof, why;        /* binding facts that prove it; WHY THIS ONE */
     struct notes notes;             /* what was decided on the way */
+    struct note verdict;            /* of a plan: OPTIMAL, BEST_FOUND */
+    struct notes ways;              /* one per part: how the main process reaches it */
+    struct notes assumed;           /* what was taken for granted */
     struct notes warnings;          /* the search ended early, a list was cut */
     struct place_findings rejected; /* alternatives a person would think of */
     struct place_findings refused;  /* a refusal: every reason by GPU, node and RAM */

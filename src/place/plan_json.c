@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static void put_part(json_t *list, const struct assignment_part *x)
+static void put_part(json_t *list, const struct assignment_part *x, const struct note *way)
 {
     json_t *o = json_add_object(list);
     json_put_str(o, "node", x->node);
@@ -27,6 +27,8 @@ static void put_part(json_t *list, const struct assignment_part *x)
     json_put_u64(b, "kv", x->kv_bytes);
     json_put_u64(b, "compute", x->compute_bytes);
     json_put_u64(b, "runtime", x->runtime_bytes);
+    if (way)
+        note_put(o, "way", way);
 }
 
 static void put_assignment(json_t *doc, const struct place_plan *p)
@@ -42,7 +44,7 @@ static void put_assignment(json_t *doc, const struct place_plan *p)
     json_put_u64(doc, "n_cpu_moe", a->n_cpu_moe);
     json_t *parts = json_put_array(doc, "parts");
     for (uint32_t i = 0; i < a->n_parts; i++)
-        put_part(parts, &a->parts[i]);
+        put_part(parts, &a->parts[i], i < p->ways.n ? &p->ways.items[i] : NULL);
     json_t *host = json_put_object(doc, "host");
     json_put_str(host, "node", a->main_node);
     json_put_u64(host, "weights", a->host_weights_bytes);
@@ -92,6 +94,8 @@ json_t *place_to_json(const struct place_plan *p)
     json_put_str(doc, "tier", place_tier_name(p->tier));
     if (!p->feasible)
         note_put(doc, "summary", &p->summary);
+    if (p->feasible && p->verdict.code)
+        note_put(doc, "verdict", &p->verdict);
     if (p->feasible)
         put_assignment(doc, p);
     json_t *seen = json_put_object(doc, "candidates");
@@ -104,6 +108,7 @@ json_t *place_to_json(const struct place_plan *p)
     put_findings(doc, "rejected", &p->rejected);
     put_findings(doc, "refused", &p->refused);
     put_changes(doc, p);
+    notes_put(doc, "assumed", &p->assumed);
     json_put_u64(doc, "steps", p->steps);
     return doc;
 }

@@ -276,12 +276,64 @@ static void why(const struct telling *x)
     why_main_last(x);
 }
 
+/* ---- the rest ---- */
+
+/* How the main process reaches each part: activations there and back, logits from the last one. */
+static void ways(const struct telling *x)
+{
+    const struct estimate_model *m = x->c->m;
+    for (uint32_t i = 0; i < x->a->n_parts; i++) {
+        const struct answer_part *part = &x->a->parts[i];
+        if (part->node == x->a->main) {
+            notes_add(&x->p->ways, NOTE_WAY_LOCAL);
+            continue;
+        }
+        struct cluster_link l = snapshot_link(x->c->s, x->a->main, part->node);
+        uint64_t bytes = 2 * 4 * (uint64_t)m->n_embd;
+        bytes += i + 1 == x->a->n_parts ? 4 * (uint64_t)m->n_vocab : 0;
+        struct note *n = note_num(notes_add(&x->p->ways, NOTE_WAY_NETWORK), WORD_TOKEN, bytes);
+        note_real(note_real(n, WORD_LINK, l.bytes_per_s), WORD_RTT, 1e3 * l.rtt_s);
+    }
+}
+
+static void verdict(const struct scene *c, struct place_plan *p)
+{
+    const char *policy = c->spec->policy.name;
+    note_set(&p->verdict, p->optimal ? NOTE_OPTIMAL : NOTE_BEST_FOUND);
+    note_real(&p->verdict, WORD_TOK_S, p->a.tok_s);
+    note_str(&p->verdict, WORD_POLICY, policy[0] ? policy : "tiered");
+    if (!p->optimal)
+        note_real(&p->verdict, WORD_GAP, p->gap_percent);
+}
+
+static void assumed(const struct scene *c, struct place_plan *p)
+{
+    const struct estimate_opts *o = &c->m->opts;
+    uint32_t slots = o->n_slots ? o->n_slots : 1;
+    int64_t age = -1;
+    struct note *n = note_num(notes_add(&p->assumed, NOTE_ASSUMED_CTX), WORD_CTX, o->ctx / slots);
+    note_str(note_num(n, WORD_SLOTS, slots), WORD_KV, kv_type_name(o->kv_k));
+    n = note_num(notes_add(&p->assumed, NOTE_ASSUMED_RESERVE), WORD_RUNTIME, c->s->runtime_bytes);
+    note_num(n, WORD_MARGIN, c->s->margin_bytes);
+    for (uint32_t i = 0; i < c->s->n_nodes; i++)
+        if (!c->nodes[i].why && c->s->nodes[i].seen_ms > age)
+            age = c->s->nodes[i].seen_ms;
+    if (age >= 0)
+        note_num(notes_add(&p->assumed, NOTE_ASSUMED_SEEN), WORD_SECONDS,
+                 ((uint64_t)age + 999) / 1000);
+    if (c->m->warning[0])
+        note_str(notes_add(&p->assumed, NOTE_ASSUMED_MODEL), WORD_TEXT, c->m->warning);
+}
+
 void reasons_answer(const struct scene *c, const struct answer *a, bool brief, struct place_plan *p)
 {
     struct capacity *k = capacity_new(c);
     struct telling x = {.c = c, .a = a, .k = k, .p = p};
     prove(&x);
     why(&x);
+    ways(&x);
+    verdict(c, p);
+    assumed(c, p);
     reasons_rejected(c, a, k, brief, p);
     capacity_free(k);
 }
@@ -290,5 +342,6 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
 {
     struct capacity *k = capacity_new(c);
     reasons_refused(c, k, p);
+    assumed(c, p);
     capacity_free(k);
 }

@@ -177,8 +177,10 @@ static void refuse_gpus(struct ask *x)
     x->lines = mem_calloc(x->c->n_dev + 1, sizeof *x->lines);
     for (uint32_t i = 0; i < x->c->s->n_nodes; i++)
         add_node(x, order[i]);
-    for (uint32_t i = 0; i < x->n; i++)
-        put_line(x, &x->lines[i]);
+    for (uint32_t pass = 0; pass < 2; pass++) /* what may take part comes first */
+        for (uint32_t i = 0; i < x->n; i++)
+            if ((x->c->dev[x->lines[i].first].why != SCENE_OK) == (pass == 1))
+                put_line(x, &x->lines[i]);
     free(x->lines);
     for (uint32_t i = 0; i < x->c->s->n_nodes; i++) {
         const struct scene_node *n = &x->c->nodes[order[i]];

@@ -238,7 +238,7 @@ static void in_ram(const struct asked *x)
 {
     struct answer ram;
     uint64_t used = 0;
-    if (x->brief || x->p->tier >= TIER_RAM || x->c->spec->want.no_ram)
+    if (x->brief || x->a->n_gpus < 2 || x->p->tier >= TIER_RAM || x->c->spec->want.no_ram)
         return;
     tiers_ram(x->c, TRIAL_STEPS, &ram, &used);
     x->p->steps += used; /* it may end early: a worse one of its kind is listed then */

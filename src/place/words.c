@@ -69,6 +69,11 @@ void note_set(struct note *n, enum note_code code)
     n->code = code;
 }
 
+static bool whole(enum word_param key)
+{
+    return PARAMS[key].unit == UNIT_COUNT || PARAMS[key].unit == UNIT_BYTES;
+}
+
 static const struct note_param *find(const struct note *n, enum word_param key)
 {
     for (uint32_t i = 0; i < n->n; i++)
@@ -87,7 +92,7 @@ static struct note_param *add(struct note *n, enum word_param key)
 
 struct note *note_num(struct note *n, enum word_param key, uint64_t value)
 {
-    assert(PARAMS[key].unit == UNIT_COUNT || PARAMS[key].unit == UNIT_BYTES);
+    assert(whole(key));
     add(n, key)->n = value;
     return n;
 }
@@ -109,7 +114,7 @@ struct note *note_str(struct note *n, enum word_param key, const char *value)
 uint64_t note_num_of(const struct note *n, enum word_param key)
 {
     const struct note_param *p = find(n, key);
-    return p && PARAMS[key].unit <= UNIT_BYTES ? p->n : 0;
+    return p && whole(key) ? p->n : 0;
 }
 
 double note_real_of(const struct note *n, enum word_param key)
@@ -159,7 +164,7 @@ static void put_param(json_t *params, const struct note_param *p)
     const char *name = PARAMS[p->key].name;
     if (PARAMS[p->key].unit == UNIT_TEXT)
         json_put_str(params, name, p->text);
-    else if (PARAMS[p->key].unit <= UNIT_BYTES)
+    else if (whole(p->key))
         json_put_u64(params, name, p->n);
     else
         json_put_double(params, name, p->x);
@@ -228,6 +233,8 @@ static void print_value(const json_t *v, enum word_unit unit, struct buf *out)
         buf_adds(out, num_fmt_gib(text, sizeof text, x > 0 ? (uint64_t)json_integer_value(v) : 0));
     else if (unit == UNIT_BYTES_PER_S)
         buf_addf(out, "%.0f", x / 1e9);
+    else if (unit == UNIT_LINK)
+        buf_addf(out, "%.3g Gbit/s", x * 8 / 1e9);
     else if (unit == UNIT_TOK_S || unit == UNIT_PERCENT)
         buf_addf(out, "%.1f", x);
     else if (unit == UNIT_MS)

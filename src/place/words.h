@@ -26,6 +26,7 @@ enum word_unit {
     UNIT_MS,          /* 69.44 */
     UNIT_PERCENT,     /* 3.1 */
     UNIT_BYTES_PER_S, /* 936 (GB/s) */
+    UNIT_LINK,        /* 1 Gbit/s; bytes per second */
 };
 
 /* X(KEY, name in documents, unit, meaning) */
@@ -33,6 +34,7 @@ enum word_unit {
 #define WORD_PARAMS(X)                                                                             \
     X(NODE, "node", TEXT, "name of a node")                                                        \
     X(GPU, "gpu", TEXT, "node:index and name of a GPU, or of neighbours: hill:0-3 4x RTX 3090")    \
+    X(PLAN, "plan", TEXT, "id of a plan")                                                          \
     X(OTHER, "other", TEXT, "a GPU that is compared with it")                                      \
     X(LAST_NODE, "last_node", TEXT, "name of the last of neighbouring nodes")                      \
     X(TYPE, "gpu_type", TEXT, "what the GPUs are called")                                          \
@@ -55,6 +57,7 @@ enum word_unit {
     X(PLANS, "n_plans", COUNT, "instances that are placed")                                        \
     X(SETS, "n_sets", COUNT, "sets that were looked at")                                           \
     X(MOVES, "n_moves", COUNT, "instances that are moved")                                         \
+    X(SECONDS, "seconds", COUNT, "age of what is known")                                           \
     X(SHOWN, "shown", COUNT, "entries listed")                                                     \
     X(TOTAL, "total", COUNT, "entries there are")                                                  \
     X(NEED, "need_bytes", BYTES, "memory that is needed")                                          \
@@ -63,6 +66,7 @@ enum word_unit {
     X(LAYER, "layer_bytes", BYTES, "a layer with its KV, on average")                              \
     X(SIZE, "gpu_bytes", BYTES, "memory of a GPU")                                                 \
     X(LOGITS, "logits_bytes", BYTES, "sent per token from the output layer")                       \
+    X(TOKEN, "token_bytes", BYTES, "sent over the network per token")                              \
     X(RUNTIME, "runtime_bytes", BYTES, "of the driver, per GPU")                                   \
     X(MARGIN, "margin_bytes", BYTES, "kept free, per device")                                      \
     X(USED, "used_bytes", BYTES, "held by running models")                                         \
@@ -70,9 +74,11 @@ enum word_unit {
     X(TOK_S, "tok_s", TOK_S, "predicted tokens per second, one stream")                            \
     X(MS, "ms", MS, "predicted milliseconds per token")                                            \
     X(BOUND_MS, "bound_ms", MS, "milliseconds per token that no such plan is below")               \
+    X(RTT, "rtt_ms", MS, "round trip of a link")                                                    \
     X(GAP, "gap_percent", PERCENT, "how much faster a better plan could be at most")               \
     X(RATE, "bytes_per_s", BYTES_PER_S, "memory bandwidth of a GPU")                               \
-    X(OTHER_RATE, "other_bytes_per_s", BYTES_PER_S, "memory bandwidth of the other GPU")
+    X(OTHER_RATE, "other_bytes_per_s", BYTES_PER_S, "memory bandwidth of the other GPU")           \
+    X(LINK, "link_bytes_per_s", LINK, "rate of a link")
 /* clang-format on */
 
 #define WORD_ENUM(key, name, unit, meaning) WORD_##key,
