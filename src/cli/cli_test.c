@@ -46,19 +46,19 @@ static void test_table(void **state)
     } cases[] = {
         {0, "NAME  SIZE  LONG            MORE\n"
             "a        5  something long  x\n"
-            "模型    1234                        a reason that is longer than the line has room "
+            "模型  1234                        a reason that is longer than the line has room "
             "for\n"},
         {60, "NAME  SIZE  LONG            MORE\n"
              "a        5  something long  x\n"
-             "模型    1234\n"
+             "模型  1234\n"
              "    a reason that is longer than the line has room for\n"},
         {20, "NAME  SIZE  MORE\n"
              "a        5  x\n"
-             "模型    1234\n"
+             "模型  1234\n"
              "    a reason that i…\n"},
         {12, "NAME  SIZE\n"
              "a        5\n"
-             "模型    1234\n"
+             "模型  1234\n"
              "    a reaso…\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
