@@ -128,11 +128,10 @@ static void one_cpu(struct tally *t)
 }
 
 /* What fits in no other way: RAM of further nodes, if GPUs help there; the CPU of one node; CPUs of
- * several. The fewest nodes come first here, whatever the policy. */
+ * several. */
 static void last_resorts(struct tally *t)
 {
     struct mode_opts far = {.mode = MODE_CPU, .remote_ram = true};
-    t->fastest = false;
     struct tally bare = *t;
     bool several = t->c->m->n_layers > 1;
     if (several)
@@ -163,6 +162,8 @@ void brute_outcome(const struct cluster_snapshot *s, const struct deployment_spe
         with_ram(&t);
     if (!spec->want.no_ram && !t.best.feasible)
         last_resorts(&t);
+    if (!spec->want.no_ram && t.fastest)
+        one_cpu(&t);
     scene_free(c);
     *out = t.best;
 }

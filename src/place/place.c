@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "place/hand.h"
+#include "place/identity.h"
+#include "place/objective.h"
 
 #include <string.h>
 
@@ -64,87 +67,6 @@ double place_seconds(const struct scene *c, uint32_t main, const struct answer_p
     struct estimate_split s = {
         .n_devices = n_parts, .counts = counts, .n_cpu_layers = n_cpu, .n_cpu_moe = n_moe};
     return estimate_token_seconds(c->m, &s, speed, NULL);
-}
-
-/* ---- the id ---- */
-
-static void mix(uint64_t *h, uint64_t x)
-{
-    *h = (*h ^ x) * 0x9e3779b97f4a7c15u;
-    *h ^= *h >> 29;
-}
-
-static void mix_text(uint64_t *h, const char *s)
-{
-    size_t n = strlen(s);
-    mix(h, n);
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t x = 0;
-        memcpy(&x, s + i, n - i < 8 ? n - i : 8);
-        mix(h, x);
-    }
-}
-
-static void mix_double(uint64_t *h, double d)
-{
-    uint64_t x;
-    memcpy(&x, &d, sizeof x);
-    mix(h, x);
-}
-
-static void mix_names(uint64_t *h, const struct name_list *l)
-{
-    mix(h, l->n);
-    for (uint32_t i = 0; i < l->n; i++)
-        mix_text(h, l->items[i]);
-}
-
-static void mix_snapshot(uint64_t *h, const struct cluster_snapshot *s)
-{
-    mix(h, s->margin_bytes);
-    mix(h, s->runtime_bytes);
-    mix(h, s->engine_devices);
-    for (uint32_t i = 0; i < s->n_nodes; i++) {
-        const struct cluster_node *n = &s->nodes[i];
-        mix_text(h, n->name);
-        mix(h, n->state);
-        mix(h, n->ram_free_bytes);
-        for (uint32_t k = 0; k < n->n_devices; k++) {
-            mix_text(h, n->devices[k].uuid);
-            mix(h, n->devices[k].free_bytes);
-            mix_double(h, n->devices[k].bandwidth_bytes_per_s);
-        }
-    }
-    for (uint32_t i = 0; i < s->n_links; i++) {
-        mix(h, s->links[i].all ? UINT64_MAX : ((uint64_t)s->links[i].a << 32 | s->links[i].b));
-        mix_double(h, s->links[i].bytes_per_s);
-        mix_double(h, s->links[i].rtt_s);
-    }
-}
-
-/* A hash of everything the answer depends on. */
-static void set_id(const struct scene *c, char dst[24])
-{
-    uint64_t h = 0x73746f77616765u;
-    const struct deployment_spec *d = c->spec;
-    mix_snapshot(&h, c->s);
-    for (uint32_t l = 0; l < c->m->n_layers; l++) {
-        mix(&h, c->m->layers[l].weights);
-        mix(&h, c->m->layers[l].kv);
-        mix(&h, c->m->layers[l].peak);
-    }
-    mix(&h, c->m->head);
-    mix(&h, c->m->opts.ctx);
-    mix(&h, c->m->opts.n_slots);
-    mix(&h, c->m->opts.kv_k);
-    mix_text(&h, d->policy.name);
-    mix(&h, d->want.max_nodes);
-    mix(&h, d->want.max_gpus);
-    mix(&h, d->want.no_ram);
-    mix_names(&h, &d->want.nodes);
-    mix_names(&h, &d->want.exclude_nodes);
-    mix_names(&h, &d->want.gpus);
-    str_copyf(dst, 24, "p-%012llx", (unsigned long long)(h >> 16));
 }
 
 /* ---- the assignment ---- */
@@ -245,6 +167,48 @@ static void fill_seen(const struct scene *c, struct place_plan *p)
     p->n_devices_seen = c->n_usable;
 }
 
+/* Terms that the policy went without. */
+static void fill_notes(const struct scene *c, struct place_plan *p)
+{
+    const struct goal *g = c->goal;
+    if (g->left_out == TERM_COUNT)
+        return;
+    enum note_code code = g->left_out == TERM_PRICE ? NOTE_PRICE_UNKNOWN : NOTE_POWER_UNKNOWN;
+    note_str(notes_add(&p->notes, code), WORD_POLICY, g->p.name);
+}
+
+static void fill_reasons(const struct scene *c, const struct answer *a, bool brief,
+                         struct place_plan *p)
+{
+    identity_set(c, p->a.plan_id);
+    fill_notes(c, p);
+    if (a->feasible)
+        reasons_answer(c, a, brief, p);
+    else if (c->spec->want.n_split)
+        hand_refusal(c, p);
+    else
+        reasons_refusal(c, p);
+}
+
+static int fill_plan(const struct scene *c, const struct answer *a,
+                     const struct place_budget *budget, struct place_plan *p, struct err *err)
+{
+    p->feasible = a->feasible;
+    p->optimal = a->proved;
+    p->tier = a->tier;
+    fill_seen(c, p);
+    if (a->feasible) {
+        goal_report(c, a, p);
+        if (fill(c, a, &p->a, err))
+            return -1;
+    }
+    if (!a->proved && a->feasible)
+        note_real(notes_add(&p->warnings, NOTE_WARN_BUDGET), WORD_GAP, p->gap_percent);
+    if (!(budget && budget->bare))
+        fill_reasons(c, a, budget && budget->no_changes, p);
+    return 0;
+}
+
 struct place_plan *place_model(const struct cluster_snapshot *s, const struct deployment_spec *spec,
                                const struct estimate_model *m, const struct place_budget *budget,
                                struct err *err)
@@ -252,30 +216,12 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
     struct scene *c = scene_new(s, spec, m, err);
     if (!c)
         return NULL;
-    struct tiers_opts o = {.fastest = strcmp(spec->policy.name, "fastest") == 0,
-                           .last = TIER_CPU,
+    struct tiers_opts o = {.last = TIER_CPU,
                            .steps = budget && budget->steps ? budget->steps : PLACE_STEPS};
     struct place_plan *p = mem_calloc(1, sizeof *p);
     struct answer a;
-    int rc = 0;
     tiers_solve(c, &o, &a, &p->steps);
-    p->feasible = a.feasible;
-    p->optimal = a.proved;
-    p->tier = a.tier;
-    if (!a.proved && a.feasible && a.ns > 0 && a.bound_ns < a.ns)
-        p->gap_percent = 100.0 * (double)(a.ns - a.bound_ns) / (double)a.ns;
-    if (!a.proved && a.feasible)
-        note_real(notes_add(&p->warnings, NOTE_WARN_BUDGET), WORD_GAP, p->gap_percent);
-    fill_seen(c, p);
-    if (a.feasible)
-        rc = fill(c, &a, &p->a, err);
-    bool bare = budget && budget->bare;
-    if (!bare)
-        set_id(c, p->a.plan_id);
-    if (rc == 0 && a.feasible && !bare)
-        reasons_answer(c, &a, budget && budget->no_changes, p);
-    else if (rc == 0 && !bare)
-        reasons_refusal(c, p);
+    int rc = fill_plan(c, &a, budget, p, err);
     answer_done(&a);
     scene_free(c);
     if (rc == 0)
@@ -284,15 +230,63 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
     return NULL;
 }
 
+/* ---- with a lower context, where that is allowed ---- */
+
+static struct place_plan *plan_ctx(const struct cluster_snapshot *s, const struct place_demand *d,
+                                   uint32_t ctx, const struct place_budget *budget, struct err *err)
+{
+    struct estimate_opts o = d->opts;
+    o.ctx = ctx;
+    struct estimate_model *m = estimate_new(d->facts, &o, err);
+    struct place_plan *p = m ? place_model(s, d->spec, m, budget, err) : NULL;
+    estimate_free(m);
+    return p;
+}
+
+/* The largest multiple of the engine's step from min_ctx on that fits; that of min_ctx itself when
+ * none does, so that the refusal is about the least that was allowed. 0: there is none to try. */
+static uint32_t lower_ctx(const struct cluster_snapshot *s, const struct place_demand *d,
+                          const struct place_budget *budget, uint64_t *steps)
+{
+    uint32_t slots = d->opts.n_slots, asked = d->opts.ctx / slots, least = d->spec->want.min_ctx;
+    uint32_t lo = least / PLACE_CTX_STEP + (least % PLACE_CTX_STEP != 0);
+    uint32_t first = lo, hi = asked ? (asked - 1) / PLACE_CTX_STEP : 0;
+    struct place_budget bare = {.steps = budget ? budget->steps : 0, .bare = true};
+    if (!least || lo > hi)
+        return 0;
+    for (uint32_t at = lo; lo <= hi; at = (lo + hi + 1) / 2) { /* below lo it fits */
+        struct place_plan *p = plan_ctx(s, d, at * PLACE_CTX_STEP * slots, &bare, NULL);
+        bool fits = p && p->feasible;
+        *steps += p ? p->steps : 0;
+        place_free(p);
+        if (fits)
+            lo = at + 1;
+        else
+            hi = at - 1;
+    }
+    return (lo > first ? lo - 1 : first) * PLACE_CTX_STEP;
+}
+
 struct place_plan *place_plan(const struct cluster_snapshot *s, const struct place_demand *d,
                               const struct place_budget *budget, struct err *err)
 {
-    struct estimate_model *m = estimate_new(d->facts, &d->opts, err);
-    if (!m)
-        return NULL;
-    struct place_plan *p = place_model(s, d->spec, m, budget, err);
-    estimate_free(m);
+    struct place_demand as = *d;
+    uint32_t lower = 0;
+    struct place_plan *p = plan_ctx(s, d, d->opts.ctx, budget, err);
+    uint64_t steps = p ? p->steps : 0;
+    if (p && !p->feasible)
+        lower = lower_ctx(s, d, budget, &steps);
+    if (lower) {
+        place_free(p);
+        as.opts.ctx = lower * d->opts.n_slots;
+        p = plan_ctx(s, d, as.opts.ctx, budget, err);
+        if (!p)
+            return NULL;
+        p->steps += steps;
+        struct note *n = notes_add(&p->notes, NOTE_CTX_LOWERED);
+        note_num(note_num(n, WORD_CTX, lower), WORD_ASKED_CTX, d->opts.ctx / d->opts.n_slots);
+    }
     if (p && !(budget && (budget->no_changes || budget->bare)))
-        changes_find(s, d, p);
+        changes_find(s, &as, p);
     return p;
 }

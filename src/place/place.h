@@ -61,7 +61,8 @@ enum { PLACE_MAX_TERMS = TERM_COUNT + 2 };
 struct place_plan {
     bool feasible, optimal;
     double gap_percent; /* when not optimal: of the first term that is not proved, or of the sum */
-    struct place_term terms[PLACE_MAX_TERMS]; /* in the order of the policy */
+    struct place_term terms[PLACE_MAX_TERMS]; /* in the order of the policy; then nodes, GPUs and
+                                                 time, unless it names them */
     uint32_t n_terms;
     bool weighted;         /* the policy is a sum: */
     double sum, bound_sum; /* of weights times amounts, and what no plan can be below */

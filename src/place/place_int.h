@@ -5,7 +5,10 @@
 #include "place/place.h"
 #include "place/tiers.h"
 
-enum { PLACE_STEPS = 40 << 20 }; /* the default budget: a fraction of a second */
+enum {
+    PLACE_STEPS = 40 << 20, /* the default budget: a fraction of a second */
+    PLACE_CTX_STEP = 256,   /* contexts are lowered by this: the engine rounds to it */
+};
 
 /* A plan without ONE CHANGE AWAY, from a model that is estimated already. Tests call it with models
  * made by hand. */
@@ -27,6 +30,9 @@ struct capacity;
 void reasons_rejected(const struct scene *c, const struct answer *a, const struct capacity *k,
                       bool brief, struct place_plan *p);
 void reasons_refused(const struct scene *c, const struct capacity *k, struct place_plan *p);
+/* Says why a node or a GPU of it was left out; nothing for SCENE_OK. */
+void reasons_left_out(const struct scene *c, struct place_finding *f, uint32_t node,
+                      enum scene_why why);
 
 /* changes.c: ONE CHANGE AWAY, each planned again. */
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,

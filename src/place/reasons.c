@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "place/capacity.h"
+#include "place/objective.h"
 
 #include <assert.h>
 #include <string.h>
@@ -137,8 +138,9 @@ static void prove_time(const struct telling *x)
 
 static void prove(const struct telling *x)
 {
-    bool counted = strcmp(x->c->spec->policy.name, "fastest") != 0;
-    if (x->a->tier == TIER_ONE_GPU && counted) {
+    const struct goal *g = x->c->goal;
+    bool counted = x->a->counted, fast = g->gpus->t[0].term == TERM_TOKEN_TIME;
+    if (x->a->tier == TIER_ONE_GPU && counted && fast) {
         notes_add(&x->p->proof, NOTE_PROOF_ONE_GPU);
         return;
     }
@@ -147,7 +149,7 @@ static void prove(const struct telling *x)
         prove_nodes(x);
         prove_gpus(x);
     }
-    if (counted && x->a->tier >= TIER_RAM)
+    if (g->by_tier && x->a->tier >= TIER_RAM)
         prove_no_gpus(x);
     prove_time(x);
 }

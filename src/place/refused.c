@@ -62,14 +62,14 @@ static const struct cluster_device *device_at(const struct scene *c, uint32_t i)
     return &c->s->nodes[c->dev[i].node].devices[c->dev[i].index];
 }
 
-static void says_left_out(const struct ask *x, struct place_finding *f, uint32_t node,
-                          enum scene_why why)
+void reasons_left_out(const struct scene *c, struct place_finding *f, uint32_t node,
+                      enum scene_why why)
 {
     if (!why)
         return;
     struct note *n = says(f, LEFT_OUT[why]);
     if (why == SCENE_DRAINED)
-        note_str(n, WORD_REASON, x->c->s->nodes[node].reason);
+        note_str(n, WORD_REASON, c->s->nodes[node].reason);
 }
 
 /* ---- lines ---- */
@@ -155,7 +155,7 @@ static void put_line(const struct ask *x, const struct line *l)
         return;
     name_line(x, l, f);
     const struct scene_device *d = &x->c->dev[l->first];
-    says_left_out(x, f, l->node, d->why);
+    reasons_left_out(x->c, f, l->node, d->why);
     struct note *n = says(f, d->why ? NOTE_WOULD_HOLD : NOTE_GPU_HOLDS);
     note_num(note_num(n, WORD_FREE, l->room), WORD_LAYERS_FIT, l->layers);
     note_num(n, WORD_LAYERS, x->c->m->n_layers);
@@ -187,7 +187,7 @@ static void refuse_gpus(struct ask *x)
         struct place_finding *f = NULL;
         if (n->why && !n->n_dev && (f = add(x->p, NOTE_AT_NODE))) {
             note_str(&f->what, WORD_NODE, x->c->s->nodes[order[i]].name);
-            says_left_out(x, f, order[i], n->why);
+            reasons_left_out(x->c, f, order[i], n->why);
         }
     }
 }

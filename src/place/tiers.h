@@ -1,4 +1,5 @@
-/* The tiers in their order, each solved by the search, and the best answer over all. Pure. */
+/* The best plan of a policy over the tiers: one GPU, one node, several nodes, part in RAM, CPU
+ * only. Pure. */
 #ifndef PLACE_TIERS_H
 #define PLACE_TIERS_H
 
@@ -16,15 +17,18 @@ struct answer {
     enum place_tier tier;
     uint32_t main; /* node of the snapshot */
     uint32_t n_nodes, n_gpus, n_cpu, n_moe;
-    uint32_t bound_nodes, bound_gpus; /* fewer are proved not to do; 0: not of that tier */
-    int64_t ns, bound_ns;
-    struct answer_part *parts; /* pipeline order; owned */
+    int64_t ns, bound_ns;             /* per token; no plan of this kind is below bound_ns */
+    int64_t value;                    /* of the objective of its tier (objective.h) */
+    __int128 bound_total;             /* that no plan of its tier is below */
+    uint32_t bound_offload;           /* TERM_OFFLOAD of the first tier that is not excluded */
+    bool counted;                     /* nodes and GPUs were settled before the value: */
+    uint32_t bound_nodes, bound_gpus; /* fewer are proved not to do; 0: nothing is said */
+    struct answer_part *parts;        /* pipeline order; owned */
     uint32_t n_parts;
 };
 void answer_done(struct answer *a);
 
 struct tiers_opts {
-    bool fastest;
     enum place_tier last; /* tiers after this one are not tried */
     uint64_t steps;       /* budget */
 };

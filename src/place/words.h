@@ -52,6 +52,7 @@ enum word_unit {
     X(CPU_LAYERS, "cpu_layers", COUNT, "layers on the main node's CPU")                            \
     X(BLOCKS, "blocks", COUNT, "blocks whose experts are in RAM")                                  \
     X(CTX, "ctx", COUNT, "context per request, tokens")                                            \
+    X(ASKED_CTX, "asked_ctx", COUNT, "the context per request that was asked for")                 \
     X(SLOTS, "n_slots", COUNT, "requests at a time")                                               \
     X(SPAN, "span", COUNT, "devices that one engine spans")                                        \
     X(PLANS, "n_plans", COUNT, "instances that are placed")                                        \
