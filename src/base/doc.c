@@ -209,6 +209,28 @@ int doc_text(const struct doc_at *at, char *dst, size_t cap, struct err *err)
     return 0;
 }
 
+int doc_choice(const struct doc_at *at, const char *const *names, size_t n, int *out,
+               struct err *err)
+{
+    enum { SHORT = 60 };
+    const char *s = json_string_value(at->v);
+    char all[160] = "";
+    for (size_t i = 0; i < n; i++) {
+        if (s && strcmp(s, names[i]) == 0) {
+            *out = (int)i;
+            return 0;
+        }
+        size_t used = strlen(all);
+        str_copyf(all + used, sizeof all - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *near = s ? str_nearest(s, names, n) : NULL;
+    if (near && strlen(all) > SHORT) /* the nearest alone tells more */
+        return doc_fault(at, err, "%s is not known%s", show(at->v).text,
+                         str_did_you_mean(near).text);
+    return doc_fault(at, err, "%s is none of %s%s", show(at->v).text, all,
+                     str_did_you_mean(near).text);
+}
+
 /* ---- tables ---- */
 
 static enum num_kind num_kind_of(enum doc_kind kind)
@@ -274,22 +296,6 @@ static int number(const struct doc_at *at, const struct doc_field *f, double *ou
     return 0;
 }
 
-static int choice(const struct doc_at *at, const struct doc_field *f, int *out, struct err *err)
-{
-    const char *s = json_string_value(at->v);
-    char all[160] = "";
-    for (size_t i = 0; i < f->n_choices; i++) {
-        if (s && strcmp(s, f->choices[i]) == 0) {
-            *out = (int)i;
-            return 0;
-        }
-        size_t n = strlen(all);
-        str_copyf(all + n, sizeof all - n, "%s%s", i ? ", " : "", f->choices[i]);
-    }
-    return doc_fault(at, err, "%s is none of %s%s", show(at->v).text, all,
-                     str_did_you_mean(s ? str_nearest(s, f->choices, f->n_choices) : NULL).text);
-}
-
 static int read_field(const struct doc_at *at, const struct doc_field *f, void *out,
                       struct err *err)
 {
@@ -301,7 +307,7 @@ static int read_field(const struct doc_at *at, const struct doc_field *f, void *
     case DOC_TEXT:
         return doc_text(at, to, f->size, err);
     case DOC_CHOICE:
-        return choice(at, f, to, err);
+        return doc_choice(at, f->choices, f->n_choices, to, err);
     case DOC_BOOL:
         if (!json_is_boolean(at->v))
             return doc_fault(at, err, "must be true or false, found %s", show(at->v).text);
@@ -342,14 +348,12 @@ static int unknown_key(const struct doc_at *at, const char *key, const char *con
     return -1;
 }
 
-static int known_keys(const struct doc_at *at, const struct doc_field *fields, size_t n,
-                      struct err *err)
+int doc_known_keys(const struct doc_at *at, const char *const *names, size_t n, struct err *err)
 {
-    const char *names[FIELDS_MAX], *key;
+    const char *key;
     json_t *v;
-    assert(n <= FIELDS_MAX);
-    for (size_t i = 0; i < n; i++)
-        names[i] = fields[i].key;
+    if (!json_is_object(at->v))
+        return doc_fault(at, err, "must be a mapping (key: value), found %s", show(at->v).text);
     json_object_foreach(at->v, key, v)
     {
         size_t i = 0;
@@ -364,13 +368,9 @@ static int known_keys(const struct doc_at *at, const struct doc_field *fields, s
     return 0;
 }
 
-int doc_fields(const struct doc_at *at, const struct doc_field *fields, size_t n, void *out,
-               struct err *err)
+int doc_read_fields(const struct doc_at *at, const struct doc_field *fields, size_t n, void *out,
+                    struct err *err)
 {
-    if (!json_is_object(at->v))
-        return doc_fault(at, err, "must be a mapping (key: value), found %s", show(at->v).text);
-    if (known_keys(at, fields, n, err))
-        return -1;
     for (size_t i = 0; i < n; i++) {
         struct doc_at member = doc_member(at, fields[i].key);
         if (!member.v && fields[i].required)
@@ -379,6 +379,24 @@ int doc_fields(const struct doc_at *at, const struct doc_field *fields, size_t n
             return -1;
     }
     return 0;
+}
+
+int doc_fields(const struct doc_at *at, const struct doc_field *fields, size_t n, void *out,
+               struct err *err)
+{
+    const char *names[FIELDS_MAX];
+    assert(n <= FIELDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        names[i] = fields[i].key;
+    if (doc_known_keys(at, names, n, err))
+        return -1;
+    return doc_read_fields(at, fields, n, out, err);
+}
+
+int doc_u32(const struct doc_at *at, uint32_t lo, uint32_t hi, uint32_t *out, struct err *err)
+{
+    const struct doc_field f = {.kind = DOC_U32, .lo = lo, .hi = hi};
+    return read_field(at, &f, out, err);
 }
 
 int doc_schema(const struct doc *d, const char *want, struct err *err)

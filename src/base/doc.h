@@ -67,6 +67,11 @@ int doc_list(const struct doc_at *at, size_t max, size_t *n, struct err *err);
 int doc_map(const struct doc_at *at, size_t max, struct err *err);
 /* Text without control characters, not empty, that fits into dst[cap]. */
 int doc_text(const struct doc_at *at, char *dst, size_t cap, struct err *err);
+/* One of names[n], as its index; a fault names all of them or the nearest. */
+int doc_choice(const struct doc_at *at, const char *const *names, size_t n, int *out,
+               struct err *err);
+/* A whole number of at most `hi`. */
+int doc_u32(const struct doc_at *at, uint32_t lo, uint32_t hi, uint32_t *out, struct err *err);
 
 /* ---- tables ---- */
 
@@ -100,6 +105,10 @@ struct doc_field {
  * is absent stays as it was in *out. */
 int doc_fields(const struct doc_at *at, const struct doc_field *fields, size_t n, void *out,
                struct err *err);
+/* The two halves of doc_fields(), for mappings whose keys are those of several tables. */
+int doc_known_keys(const struct doc_at *at, const char *const *names, size_t n, struct err *err);
+int doc_read_fields(const struct doc_at *at, const struct doc_field *fields, size_t n, void *out,
+                    struct err *err);
 /* Checks that the document is a mapping whose key `schema` says `want`. */
 int doc_schema(const struct doc *d, const char *want, struct err *err);
 

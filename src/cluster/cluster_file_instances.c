@@ -112,18 +112,14 @@ static int read_spec(const struct doc_at *at, struct cluster_instance *x, struct
 {
     if (!at->v)
         return 0;
-    if (doc_map(at, 64, err))
-        return -1;
-    x->spec = json_deep_copy(at->v);
-    if (!json_object_get(x->spec, "name"))
-        json_put_str(x->spec, "name", x->deployment);
     mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    struct err e = {0};
-    if (spec_from_json(spec, x->spec, &e))
-        return doc_fault(at, err, "%s", e.msg);
+    if (spec_read(spec, at, x->deployment, err))
+        return -1;
     if (strcmp(spec->name, x->deployment) != 0)
         return doc_fault(at, err, "is that of '%s', but the instance's name is '%s'", spec->name,
                          x->deployment);
+    x->spec = json_deep_copy(at->v);
+    json_put_str(x->spec, "name", x->deployment);
     return 0;
 }
 

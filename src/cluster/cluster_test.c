@@ -66,7 +66,7 @@ static void test_spec(void **state)
         {"{\"name\":\"a\",\"model\":\"/x\",\"policy\":\"best\"}", "best"},
         {"{\"name\":\"a\",\"model\":\"/x\",\"replcas\":2}", "replicas"},
         {"{\"name\":\"a\",\"model\":\"/x\",\"nodes\":\"hill\"}", "list"},
-        {"{\"name\":7,\"model\":\"/x\"}", "string"},
+        {"{\"name\":7,\"model\":\"/x\"}", "must be text"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err e = {0};

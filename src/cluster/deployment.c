@@ -1,39 +1,71 @@
 /* Specs and assignments: validation and JSON form. */
 #include "cluster/deployment.h"
 
+#include "base/doc.h"
 #include "base/mem.h"
 #include "base/num.h"
 
 #include <string.h>
 
-static const char *const SPEC_KEYS[] = {"name", "model",    "ctx",   "n_slots",
-                                        "kv",   "replicas", "policy"};
 static const char *const KV_TYPES[] = {"f16", "q8_0", "q4_0"};
 
-int spec_from_json(struct deployment_spec *spec, const json_t *doc, struct err *err)
+struct spec_row {
+    struct deployment_spec s;
+    int kv; /* of KV_TYPES */
+};
+
+/* clang-format off */
+#define D(member) DOC_FIELD(struct spec_row, member)
+static const struct doc_field SPEC_FIELDS[] = {
+    {"name", DOC_TEXT, false, D(s.name)},
+    {"model", DOC_TEXT, true, D(s.model)},
+    {"ctx", DOC_U32, false, D(s.ctx), .lo = 0, .hi = SPEC_MAX_CTX},
+    {"n_slots", DOC_U32, false, D(s.n_slots), .lo = 0, .hi = SPEC_MAX_SLOTS},
+    {"kv", DOC_CHOICE, false, D(kv), .choices = KV_TYPES, .n_choices = ARRAY_LEN(KV_TYPES)},
+    {"replicas", DOC_U32, false, D(s.replicas), .lo = 0, .hi = SPEC_MAX_REPLICAS},
+    {"policy", DOC_OTHER},
+};
+/* clang-format on */
+
+static int read_spec(struct spec_row *r, const struct doc_at *at, struct err *err)
 {
-    struct deployment_spec *s = mem_calloc(1, sizeof *s);
-    s->n_slots = s->replicas = 1;
-    STR_COPY(s->kv, "f16");
-    policy_preset(&s->policy, "tiered", NULL);
-    const json_t *policy = json_object_get(doc, "policy");
-    int rc = -1;
-    if (constraints_from_json(&s->want, doc, SPEC_KEYS, ARRAY_LEN(SPEC_KEYS), err) == 0 &&
-        JSON_COPY(doc, "name", true, s->name, err) == 0 &&
-        JSON_COPY(doc, "model", true, s->model, err) == 0 &&
-        json_get_u32(doc, "ctx", false, SPEC_MAX_CTX, &s->ctx, err) == 0 &&
-        json_get_u32(doc, "n_slots", false, SPEC_MAX_SLOTS, &s->n_slots, err) == 0 &&
-        JSON_COPY(doc, "kv", false, s->kv, err) == 0 &&
-        json_get_u32(doc, "replicas", false, SPEC_MAX_REPLICAS, &s->replicas, err) == 0 &&
-        (!policy || policy_from_json(&s->policy, policy, err) == 0)) {
-        if (!s->n_slots)
-            s->n_slots = 1;
-        rc = spec_validate(s, err);
-    }
-    if (!rc)
-        *spec = *s;
-    free(s);
-    return rc;
+    const char *keys[ARRAY_LEN(SPEC_FIELDS)];
+    const struct doc_at policy = doc_member(at, "policy");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        keys[i] = SPEC_FIELDS[i].key;
+    if (constraints_read(&r->s.want, at, keys, ARRAY_LEN(keys), err) ||
+        doc_read_fields(at, SPEC_FIELDS, ARRAY_LEN(SPEC_FIELDS), r, err) ||
+        (policy.v && policy_read(&r->s.policy, &policy, err)))
+        return -1;
+    if (!r->s.name[0])
+        return doc_fault(at, err, "'name' is missing");
+    STR_COPY(r->s.kv, KV_TYPES[r->kv]);
+    if (!r->s.n_slots)
+        r->s.n_slots = 1;
+    struct err e = {0};
+    if (spec_validate(&r->s, &e))
+        return doc_fault(at, err, "%s", e.msg);
+    return 0;
+}
+
+int spec_read(struct deployment_spec *spec, const struct doc_at *at, const char *name,
+              struct err *err)
+{
+    mem_auto struct spec_row *r = mem_calloc(1, sizeof *r);
+    r->s.n_slots = r->s.replicas = 1;
+    STR_COPY(r->s.name, name);
+    policy_preset(&r->s.policy, "tiered", NULL);
+    if (read_spec(r, at, err))
+        return -1;
+    *spec = r->s;
+    return 0;
+}
+
+int spec_from_json(struct deployment_spec *spec, const json_t *tree, struct err *err)
+{
+    const struct doc d = doc_of(tree);
+    const struct doc_at root = doc_root(&d);
+    return spec_read(spec, &root, NULL, err);
 }
 
 static bool name_ok(const char *name)

@@ -24,7 +24,11 @@ struct deployment_spec {
     struct policy policy;    /* preset "tiered" by default */
     struct constraints want; /* their keys stand beside the others in the document */
 };
-/* Strict: unknown keys refused; fills defaults; the same call in CLI and server. */
+/* Strict: unknown keys refused; fills defaults; the same call in CLI and server. A spec without a
+ * name gets `name`, unless that is NULL. */
+struct doc_at;
+int spec_read(struct deployment_spec *spec, const struct doc_at *at, const char *name,
+              struct err *err);
 int spec_from_json(struct deployment_spec *spec, const json_t *doc, struct err *err);
 json_t *spec_to_json(const struct deployment_spec *spec);
 int spec_validate(const struct deployment_spec *spec, struct err *err);

@@ -62,8 +62,11 @@ int policy_preset(struct policy *p, const char *name, struct err *err);
 const char *policy_preset_name(uint32_t i);
 /* The same order of terms, whatever the names. */
 bool policy_same(const struct policy *a, const struct policy *b);
-/* A string (preset) or an object (terms), as in a spec; strict. */
-int policy_from_json(struct policy *p, const json_t *doc, struct err *err);
+/* A text (preset) or a mapping (terms), as in a spec; strict. */
+struct doc;
+struct doc_at;
+int policy_read(struct policy *p, const struct doc_at *at, struct err *err);
+int policy_from_json(struct policy *p, const json_t *tree, struct err *err);
 json_t *policy_to_json(const struct policy *p); /* a string when it is a preset */
 
 struct name_list {
@@ -92,12 +95,17 @@ struct constraints {
                                              it is, nothing is searched */
     uint32_t n_split;
 };
-/* Reads the keys of a constraints object into *c, which keeps what is not named; unknown keys are
- * refused unless they are among `other` (keys of the document around it). */
-int constraints_from_json(struct constraints *c, const json_t *doc, const char *const *other,
-                          size_t n_other, struct err *err);
+/* Reads the keys of a mapping into *c, which keeps what is not named; unknown keys are refused
+ * unless they are among `other` (keys of the document around them). */
+int constraints_read(struct constraints *c, const struct doc_at *at, const char *const *other,
+                     size_t n_other, struct err *err);
 void constraints_to_json(const struct constraints *c, json_t *doc); /* only what binds */
 int constraints_validate(const struct constraints *c, struct err *err);
 bool name_list_has(const struct name_list *l, const char *name);
+
+/* A policy file, schema stowage.policy/1: the policy, and its constraints into *c, which keeps what
+ * the file does not name. ERR_INVALID with file and line; then *p is untouched. */
+int policy_file_read(struct policy *p, struct constraints *c, const struct doc *d, struct err *err);
+json_t *policy_file_to_json(const struct policy *p, const struct constraints *c);
 
 #endif
