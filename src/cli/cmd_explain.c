@@ -90,7 +90,7 @@ int cmd_explain(int argc, char **argv)
         buf_auto struct buf text;
         buf_init(&text, 1 << 20);
         if (json_is_object(json_object_get(r, "plan")))
-            plan_text(json_object_get(r, "plan"), &(struct plan_text_opts){.ascii = false}, &text);
+            plan_text(json_object_get(r, "plan"), &(struct plan_text_opts){.lang = c.lang}, &text);
         if (text.n)
             fwrite(text.p, 1, text.n, stdout);
         putchar('\n');

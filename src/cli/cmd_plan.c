@@ -102,7 +102,9 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
     buf_init(&out, MAX_TEXT);
     if (!fits)
         buf_adds(&out, "stowage: ");
-    plan_text(plan, &(struct plan_text_opts){.ascii = ascii_only(), .at = fits ? 0 : 9}, &out);
+    plan_text(plan,
+              &(struct plan_text_opts){.ascii = ascii_only(), .lang = c->lang, .at = fits ? 0 : 9},
+              &out);
     fwrite(out.p, 1, out.n, fits ? stdout : stderr);
     json_decref(plan);
     return status;

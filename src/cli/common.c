@@ -20,12 +20,14 @@ static void find_url(struct cli *c);
 
 /* ---- options ---- */
 
-static size_t all_options(struct cli *c, struct opt *opts)
+static size_t all_options(struct cli *c, struct opt *opts, const char **lang)
 {
     size_t n = 0;
-    for (; n < c->n_opts && n < CLI_MAX_OPTS - 4; n++)
+    for (; n < c->n_opts && n < CLI_MAX_OPTS - 5; n++)
         opts[n] = c->opts[n];
     opts[n++] = (struct opt){"json", 0, OPT_FLAG, &c->json, NULL, "one JSON document on stdout"};
+    opts[n++] = (struct opt){
+        "lang", 0, OPT_STR, lang, "LANG", "en or zh-CN, for what is said of plans ($STOWAGE_LANG)"};
     if (c->connects) {
         opts[n++] = (struct opt){"server", 's',
                                  OPT_STR,  &c->server,
@@ -57,7 +59,8 @@ bool cli_start(struct cli *c, int argc, char **argv, int *status)
     struct err err = {0};
     bool help = false;
     c->name = argv[0];
-    size_t n = all_options(c, opts);
+    const char *lang = getenv("STOWAGE_LANG");
+    size_t n = all_options(c, opts, &lang);
     /* A usage error must be a document too, so --json is looked for before anything can fail. */
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--json") == 0)
@@ -69,6 +72,8 @@ bool cli_start(struct cli *c, int argc, char **argv, int *status)
         *status = 0;
         return false;
     }
+    if (rc == 0 && lang && *lang)
+        rc = words_lang_parse(lang, &c->lang, &err);
     if (rc == 0 && c->n_operands < c->min_operands)
         rc = err_set(&err, ERR_USAGE, "%s needs %s", c->name, c->usage);
     if (rc == 0) {

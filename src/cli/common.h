@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/opt.h"
+#include "place/words.h"
 
 #include <stdbool.h>
 
@@ -17,7 +18,7 @@ struct cli {
     /* Set by the command. */
     const char *usage;      /* operands and options in one line: "FILE [options]" */
     const char *about;      /* a sentence or two for --help, may be NULL */
-    const struct opt *opts; /* own options; --json and the connection ones are added */
+    const struct opt *opts; /* own options; --json, --lang and the connection ones are added */
     size_t n_opts;
     size_t min_operands, max_operands;
     bool connects; /* talks to a server: adds --server, --key-file, --state-dir */
@@ -26,6 +27,7 @@ struct cli {
     const char *operands[CLI_MAX_OPERANDS];
     size_t n_operands;
     bool json;
+    enum words_lang lang; /* of sentences about plans: --lang, else $STOWAGE_LANG, else English */
     const char *server, *key_file, *state_dir;
     char url[256]; /* of the server, when it connects */
 };

@@ -150,7 +150,7 @@ int progress_refused(const struct cli *c, const char *name, const json_t *plan, 
     } else {
         buf_auto struct buf text;
         buf_init(&text, 1 << 20);
-        plan_text(plan, &(struct plan_text_opts){.ascii = false}, &text);
+        plan_text(plan, &(struct plan_text_opts){.lang = c->lang}, &text);
         if (text.n)
             fwrite(text.p, 1, text.n, stderr);
         else

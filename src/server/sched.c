@@ -288,6 +288,12 @@ static void assign(struct server *s, struct replica *r, struct planning *p)
     }
     log_line(LOG_INFO, "replica_assigned replica=%s model=%s/%u generation=%u plan=%s nodes=%s",
              r->id, r->d->spec->name, r->index, r->generation, r->a.plan_id, nodes);
+    if (!p->plan->optimal)
+        log_line(LOG_WARN,
+                 "placement_not_proved replica=%s model=%s/%u plan=%s gap_percent=%.1f "
+                 "steps=%llu next=\"pin its GPUs (gpus in the spec) to make the search smaller\"",
+                 r->id, r->d->spec->name, r->index, r->a.plan_id, p->plan->gap_percent,
+                 (unsigned long long)p->plan->steps);
     feed_touch_replica(s, r);
     server_wake(s);
 }

@@ -7,6 +7,7 @@
 #include "server/claims.h"
 #include "server/place_double.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -694,26 +695,63 @@ static void logs_are_relayed(void **state)
     world_close(&w);
 }
 
+/* What log_line writes from here on; log_end gives it back to the terminal and to the test. */
+static int log_begin(const char *path)
+{
+    int keep = dup(2), fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(keep >= 0 && fd >= 0 && dup2(fd, 2) == 2);
+    close(fd);
+    return keep;
+}
+static char *log_end(const char *path, int keep)
+{
+    char *text = NULL;
+    size_t n;
+    assert_int_equal(dup2(keep, 2), 2);
+    close(keep);
+    assert_int_equal(file_read(path, 1 << 20, &text, &n, NULL), 0);
+    return text;
+}
+
+/* A search that ended early is a warning where decisions are logged, with the gap and a way out. */
+static void unproved_plan_is_logged(void **state)
+{
+    struct world w;
+    char buf[64], id[CLUSTER_ID], path[96];
+    world_open(&w, "memory");
+    str_copyf(path, sizeof path, "%s/log", w.dir);
+    worker_join(&w, "hill", 1, 8 * GIB);
+    int keep = log_begin(path);
+    deploy_id(&w, "proved", "", id);
+    until_state(&w, id, "ready", 1);
+    mem_auto char *before = log_end(path, keep);
+    keep = log_begin(path);
+    json_t *d = want(&w, 201, "POST", "/api/v1/deployments",
+                     "{\"name\":\"open\",\"model\":\"%s\",\"policy\":\"fastest\"}", w.model);
+    str_copy(id, sizeof id, at(d, "replicas.0.id", buf));
+    json_decref(d);
+    until_state(&w, id, "ready", 1);
+    mem_auto char *text = log_end(path, keep);
+    assert_null(strstr(before, "placement_not_proved"));
+    assert_non_null(strstr(text, "placement_not_proved"));
+    assert_non_null(strstr(text, "model=open/0"));
+    assert_non_null(strstr(text, "gap_percent=12.5"));
+    assert_non_null(strstr(text, "pin its GPUs"));
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(from_deploy_to_gone),
-        cmocka_unit_test(scaling),
-        cmocka_unit_test(barrier_and_failure),
-        cmocka_unit_test(failing_backs_off),
-        cmocka_unit_test(lost_node_moves_replicas),
-        cmocka_unit_test(mass_silence_is_braked),
-        cmocka_unit_test(racing_for_devices),
-        cmocka_unit_test(drained_nodes_get_nothing),
-        cmocka_unit_test(free_memory_of_a_snapshot),
-        cmocka_unit_test(restart_keeps_everything),
-        cmocka_unit_test(one_server_per_state),
-        cmocka_unit_test(events_tell_all),
-        cmocka_unit_test(logs_are_relayed),
-        cmocka_unit_test(own_pause_is_not_silence),
-        cmocka_unit_test(full_disk),
-        cmocka_unit_test(reloads_when_told),
-        cmocka_unit_test(many_replicas_few_commits),
+        cmocka_unit_test(from_deploy_to_gone),       cmocka_unit_test(scaling),
+        cmocka_unit_test(barrier_and_failure),       cmocka_unit_test(failing_backs_off),
+        cmocka_unit_test(lost_node_moves_replicas),  cmocka_unit_test(mass_silence_is_braked),
+        cmocka_unit_test(racing_for_devices),        cmocka_unit_test(drained_nodes_get_nothing),
+        cmocka_unit_test(free_memory_of_a_snapshot), cmocka_unit_test(restart_keeps_everything),
+        cmocka_unit_test(one_server_per_state),      cmocka_unit_test(events_tell_all),
+        cmocka_unit_test(logs_are_relayed),          cmocka_unit_test(unproved_plan_is_logged),
+        cmocka_unit_test(own_pause_is_not_silence),  cmocka_unit_test(full_disk),
+        cmocka_unit_test(reloads_when_told),         cmocka_unit_test(many_replicas_few_commits),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
