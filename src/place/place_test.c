@@ -1,6 +1,5 @@
-/* Whole plans: against an exhaustive search that knows only estimate/, under changes that must not
- * matter or not worsen, on the reference clusters, and refused. Every answer goes through the
- * independent validator, and the validator through wrong answers. */
+/* Whole plans: against an exhaustive search that knows only estimate/, on the reference clusters,
+ * and refused. Every answer goes through the independent validator. */
 #include "place/place.h"
 #include "place/place_int.h"
 
@@ -289,162 +288,6 @@ static void test_exhaustive(void **state)
     for (uint32_t i = 0; i <= TIER_NONE; i++)
         if (by_tier[i] <= 20)
             fail_msg("tier %u met %u times", i, by_tier[i]);
-}
-
-/* ---- changes that must not matter, or not worsen ---- */
-
-struct outcome {
-    bool feasible;
-    enum place_tier tier;
-    uint32_t k, g;
-    double seconds;
-};
-
-static struct outcome outcome_of(const struct cluster_snapshot *s,
-                                 const struct deployment_spec *spec, const struct estimate_model *m)
-{
-    struct err err = {0};
-    struct place_plan *p = place_model(s, spec, m, &BRIEF, &err);
-    if (!p)
-        fail_msg("%s", err.msg);
-    check_valid(s, spec, m, p);
-    struct outcome o = {p->feasible, p->tier, p->feasible ? nodes_of(p) : 0, gpus_of(p),
-                        p->a.tok_s > 0 ? 1 / p->a.tok_s : 0};
-    place_free(p);
-    return o;
-}
-
-static int compare(const struct outcome *a, const struct outcome *b)
-{
-    if (a->tier != b->tier)
-        return a->tier < b->tier ? -1 : 1;
-    if (a->k != b->k)
-        return a->k < b->k ? -1 : 1;
-    if (a->tier < TIER_RAM && a->g != b->g)
-        return a->g < b->g ? -1 : 1;
-    if (fabs(a->seconds - b->seconds) > 1e-7 * a->seconds)
-        return a->seconds < b->seconds ? -1 : 1;
-    return 0;
-}
-
-static void add_card(struct cluster_snapshot *s, struct rng *r)
-{
-    struct cluster_node *n = &s->nodes[rng_below(r, s->n_nodes)];
-    struct cluster_device *d = node_add_device(n);
-    snprintf(d->uuid, sizeof d->uuid, "added");
-    snprintf(d->name, sizeof d->name, "added card");
-    d->index = 90;
-    d->bandwidth_bytes_per_s = 936e9;
-    d->free_bytes = d->total_bytes = (1 + rng_below(r, 4)) * GIB;
-}
-
-/* Names in reverse order, nodes in reverse order: the answer keeps its shape. */
-static void reverse(struct cluster_snapshot *s)
-{
-    for (uint32_t i = 0; i < s->n_nodes / 2; i++) {
-        struct cluster_node swap = s->nodes[i];
-        s->nodes[i] = s->nodes[s->n_nodes - 1 - i];
-        s->nodes[s->n_nodes - 1 - i] = swap;
-    }
-    for (uint32_t i = 0; i < s->n_nodes; i++)
-        snprintf(s->nodes[i].name, sizeof s->nodes[i].name, "z%u", (i * 7 + 3) % 10);
-}
-
-/* Drops one GPU that the plan does not use. */
-static bool drop_unused(struct cluster_snapshot *s, const struct place_plan *p)
-{
-    for (uint32_t i = 0; i < s->n_nodes; i++)
-        for (uint32_t d = 0; d < s->nodes[i].n_devices; d++) {
-            bool used = false;
-            for (uint32_t k = 0; k < p->a.n_parts; k++)
-                used = used || strcmp(p->a.parts[k].uuid, s->nodes[i].devices[d].uuid) == 0;
-            if (used)
-                continue;
-            s->nodes[i].devices[d] = s->nodes[i].devices[--s->nodes[i].n_devices];
-            return true;
-        }
-    return false;
-}
-
-static void test_metamorphic(void **state)
-{
-    struct rng r = {11};
-    uint32_t dropped = 0;
-    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    for (uint32_t i = 0; i < 600; i++) {
-        struct estimate_model *m = random_model(&r, 4 + (uint32_t)rng_below(&r, 20));
-        struct cluster_snapshot s;
-        struct err err = {0};
-        random_cluster(&r, m, 8, &s);
-        struct outcome before = outcome_of(&s, spec, m), after;
-        struct place_plan *p = place_model(&s, spec, m, NULL, &err);
-        struct place_plan *again = place_model(&s, spec, m, NULL, &err);
-        mem_auto char *a = NULL, *b = NULL;
-        json_auto_t *ja = place_to_json(p), *jb = place_to_json(again);
-        a = json_text(ja);
-        b = json_text(jb);
-        assert_string_equal(a, b); /* same input, same bytes */
-        place_free(again);
-        reverse(&s);
-        after = outcome_of(&s, spec, m);
-        assert_int_equal(compare(&before, &after), 0);
-        /* RAM tiers take in more devices for speed, so there an unused one may be a step to
-         * another. */
-        if (p->feasible && drop_unused(&s, p)) {
-            after = outcome_of(&s, spec, m);
-            assert_int_equal(compare(&before, &after), 0);
-            dropped++;
-        }
-        before = outcome_of(&s, spec, m);
-        add_card(&s, &r);
-        after = outcome_of(&s, spec, m);
-        assert_true(compare(&after, &before) <= 0);
-        place_free(p);
-        snapshot_done(&s);
-        estimate_free(m);
-    }
-    assert_true(dropped > 100);
-}
-
-/* ---- the validator refuses what is wrong ---- */
-
-static void test_validator(void **state)
-{
-    struct rng r = {3};
-    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    uint32_t seen = 0;
-    for (uint32_t i = 0; i < 200; i++) {
-        struct estimate_model *m = random_model(&r, 8);
-        struct cluster_snapshot s;
-        struct err err = {0};
-        random_cluster(&r, m, 6, &s);
-        struct place_plan *p = place_model(&s, spec, m, &BRIEF, &err);
-        struct assignment *a = &p->a;
-        if (p->feasible && a->n_parts >= 2) {
-            seen++;
-            a->parts[0].n_layers++; /* a layer twice */
-            assert_int_equal(place_validate_model(&s, spec, m, a, &err), -1);
-            a->parts[1].first_layer++;
-            a->parts[1].n_layers--; /* consistent, but the bytes are not */
-            assert_int_equal(place_validate_model(&s, spec, m, a, &err), -1);
-            a->parts[0].n_layers--;
-            a->parts[1].first_layer--;
-            a->parts[1].n_layers++;
-            assert_int_equal(place_validate_model(&s, spec, m, a, &err), 0);
-            for (uint32_t k = 0; k < s.n_nodes; k++)
-                for (uint32_t d = 0; d < s.nodes[k].n_devices; d++)
-                    if (strcmp(s.nodes[k].devices[d].uuid, a->parts[0].uuid) == 0)
-                        s.nodes[k].devices[d].free_bytes = assignment_part_bytes(&a->parts[0]);
-            if (a->parts[0].uuid[0]) { /* the margin is gone */
-                assert_int_equal(place_validate_model(&s, spec, m, a, &err), -1);
-                assert_int_equal(err.code, ERR_NO_PLACEMENT);
-            }
-        }
-        place_free(p);
-        snapshot_done(&s);
-        estimate_free(m);
-    }
-    assert_true(seen > 20);
 }
 
 /* ---- reference clusters and models ---- */
@@ -769,8 +612,7 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exhaustive),     cmocka_unit_test(test_metamorphic),
-        cmocka_unit_test(test_validator),      cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_exhaustive),     cmocka_unit_test(test_reference),
         cmocka_unit_test(test_refusal),        cmocka_unit_test(test_changes),
         cmocka_unit_test(test_engine_span),    cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_cpu_cluster),    cmocka_unit_test(test_budget),

@@ -125,8 +125,7 @@ int main(int argc, char **argv)
     struct solver *v = solver_new(&c->p, STEPS);
     struct solution s;
     solve_tiered(v, 1, c->p.n_nodes, &s);
-    printf("answer %d %d %" PRIu32 " %" PRIu32 " %" PRId64 " %" PRIu32 " %" PRIu32 " %" PRId64
-           "\n",
+    printf("answer %d %d %" PRIu32 " %" PRIu32 " %" PRId64 " %" PRIu32 " %" PRIu32 " %" PRId64 "\n",
            s.feasible, s.proved, s.n_nodes, s.n_dev, s.ns, s.bound_nodes, s.bound_dev, s.bound_ns);
     solution_done(&s);
     solver_free(v);
