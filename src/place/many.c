@@ -498,27 +498,3 @@ struct place_set *place_many(const struct cluster_snapshot *s, const struct plac
     place_set_free(out);
     return NULL;
 }
-
-json_t *place_set_to_json(const struct place_set *p, const struct place_wish *wishes)
-{
-    json_t *doc = json_object();
-    json_put_str(doc, "schema", "stowage.plans/1");
-    json_put_bool(doc, "feasible", p->n_placed == p->n_items);
-    json_put_u64(doc, "wanted", p->n_items);
-    json_put_u64(doc, "placed", p->n_placed);
-    json_put_u64(doc, "most", p->bound_placed);
-    json_put_bool(doc, "optimal", p->optimal);
-    if (!p->optimal)
-        json_put_double(doc, "gap_percent", p->gap_percent);
-    json_t *list = json_put_array(doc, "plans");
-    for (uint32_t i = 0; i < p->n_items; i++) {
-        json_t *o = json_add_object(list);
-        json_put_str(o, "name", wishes[p->items[i].wish].d.spec->name);
-        json_put_u64(o, "wish", p->items[i].wish);
-        json_put_u64(o, "replica", p->items[i].replica);
-        json_object_set_new(o, "plan", place_to_json(p->items[i].plan));
-    }
-    notes_put(doc, "proof", &p->proof);
-    json_put_u64(doc, "steps", p->steps);
-    return doc;
-}
