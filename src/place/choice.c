@@ -12,6 +12,13 @@ struct undo {
     uint64_t *at, was;
 };
 
+/* Which limits come to the same: those that the same ranges of layers keep. */
+struct sizes {
+    struct ranks *ranks;
+    struct mode_problem *mode;
+    uint64_t single; /* of the whole model alone on one device */
+};
+
 struct choices {
     struct cluster_snapshot s;
     const struct cost_form *form;
@@ -21,6 +28,7 @@ struct choices {
     size_t cap;
     struct undo *undo;
     size_t n_undo, cap_undo;
+    struct sizes *sizes; /* by wish; ranks NULL until asked for */
     uint64_t steps;
 };
 
@@ -31,6 +39,7 @@ struct choices *choices_new(const struct cluster_snapshot *s, const struct cost_
     x->form = form;
     x->nodes = hold_nodes(s);
     x->known = map_new(0);
+    x->sizes = mem_calloc((size_t)form->n_wishes + 1, sizeof *x->sizes);
     return x;
 }
 
@@ -46,6 +55,11 @@ void choices_free(struct choices *x)
         free(x->items[i]->low);
         free(x->items[i]);
     }
+    for (uint32_t i = 0; i < x->form->n_wishes; i++) {
+        ranks_free(x->sizes[i].ranks);
+        mode_free(x->sizes[i].mode);
+    }
+    free(x->sizes);
     free(x->items);
     free(x->undo);
     map_free(x->nodes);
@@ -178,6 +192,30 @@ static uint32_t merge(const struct choice *from, const struct limit *more, struc
     return n;
 }
 
+/* The least limit that allows the same as this one, so that more branches meet again. In RAM, and
+ * where RAM may take part, every byte may count. */
+static struct limit least_like(struct choices *x, const struct choice_for *who, struct limit l)
+{
+    struct sizes *z = &x->sizes[who->wish];
+    if (l.device >= CHOICE_NODE || !who->spec->want.no_ram || who->spec->want.min_ctx)
+        return l;
+    if (!z->ranks) {
+        struct scene *c = scene_new(&x->s, who->spec, who->m, NULL);
+        if (!c)
+            return l;
+        struct mode_opts o = {.mode = MODE_FULL, .ignore_ram = true};
+        z->single = c->need_single;
+        z->mode = mode_new(c, &o);
+        z->ranks = ranks_new(&z->mode->need);
+        scene_free(c);
+    }
+    uint64_t runtime = x->s.runtime_bytes, room = minus(l.bytes, runtime);
+    uint64_t like = ranks_room(z->ranks, ranks_of(z->ranks, room));
+    like = z->single <= room && z->single > like ? z->single : like;
+    l.bytes = like ? like + runtime : 0;
+    return l;
+}
+
 /* Instances of one wish that come at the same time are alike and share their choices. */
 struct key {
     uint64_t wish;
@@ -197,7 +235,8 @@ uint32_t choices_get(struct choices *x, const struct choice_for *who, const stru
     struct limit *limits = (struct limit *)(key + sizeof(struct key));
     struct key head = {.wish = who->wish, .before = who->n_before ? who->before : NULL};
     memcpy(key, &head, sizeof head);
-    uint32_t n = merge(from, more, limits);
+    struct limit like = more ? least_like(x, who, *more) : (struct limit){0};
+    uint32_t n = merge(from, more ? &like : NULL, limits);
     size_t len = sizeof(struct key) + n * sizeof *limits;
     uint32_t at = (uint32_t)(uintptr_t)map_get_n(x->known, key, len);
     if (at)

@@ -241,6 +241,11 @@ uint32_t ranks_of(const struct ranks *r, uint64_t room)
     return lo;
 }
 
+uint64_t ranks_room(const struct ranks *r, uint32_t rank)
+{
+    return rank ? r->e[rank - 1].need : 0;
+}
+
 const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank)
 {
     static const uint64_t none[CAP_COUNT];
