@@ -44,6 +44,18 @@ int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64
     return 0;
 }
 
+int num_real(const char *text, const char *what, double *out, struct err *err)
+{
+    char *end = NULL;
+    bool plain = text && text[0] && strspn(text, "0123456789.") == strlen(text);
+    double v = plain ? strtod(text, &end) : 0;
+    if (!plain || *end || !isfinite(v))
+        return err_set(err, ERR_INVALID, "%s: '%.60s' is not a number of 0 or more", what,
+                       text ? text : "");
+    *out = v;
+    return 0;
+}
+
 struct unit {
     const char *name;
     double factor;

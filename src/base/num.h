@@ -22,6 +22,8 @@ uint64_t num_pad_sat(uint64_t a, uint64_t align);
 /* Whole decimal number with nothing around it, within [lo, hi]. `what` names it in the message. */
 int num_u64(const char *text, const char *what, uint64_t lo, uint64_t hi, uint64_t *out,
             struct err *err);
+/* A decimal number with nothing around it, 0 or more. */
+int num_real(const char *text, const char *what, double *out, struct err *err);
 /* "24GiB", "512MiB", "1.5 GB", "4096": bytes. Units B KB MB GB TB PB (1000) and KiB MiB GiB TiB PiB
  * (1024). */
 int num_bytes(const char *text, const char *what, uint64_t *out, struct err *err);

@@ -22,6 +22,8 @@ static int store(const struct opt *o, const char *value, struct err *err)
         return num_bytes(value, what, o->out, err);
     case OPT_SECONDS:
         return num_seconds(value, what, o->out, err);
+    case OPT_NUMBER:
+        return num_real(value, what, o->out, err);
     case OPT_LIST: {
         struct opt_list *list = o->out;
         if (list->n == sizeof list->items / sizeof *list->items)

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum opt_kind { OPT_FLAG, OPT_STR, OPT_U64, OPT_BYTES, OPT_SECONDS, OPT_LIST };
+enum opt_kind { OPT_FLAG, OPT_STR, OPT_U64, OPT_BYTES, OPT_SECONDS, OPT_NUMBER, OPT_LIST };
 
 struct opt_list {
     const char *items[64];
@@ -22,7 +22,8 @@ struct opt {
     const char *name; /* without dashes */
     char letter;      /* 0: none */
     enum opt_kind kind;
-    void *out;         /* bool*, const char**, uint64_t*, uint64_t*, double*, struct opt_list* */
+    void *out;         /* bool*, const char**, uint64_t*, uint64_t*, double*, double*, struct
+                          opt_list* */
     const char *value; /* what --help calls the value */
     const char *help;
     uint64_t lo, hi; /* OPT_U64 only; hi 0 means no bound */

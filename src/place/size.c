@@ -1,0 +1,285 @@
+/* The cheapest additions: bundles in order of what they cost at least (A*), each planned.
+ *
+ * A bundle is made by adding a position that is not before its last one, so each is made once. What
+ * fits a bundle fits every larger one. So a bundle that is a part of one that failed need not be
+ * planned, and one that contains an offer is no offer. To fail early and widely, a bundle that
+ * failed is tried again with twice as much of everything in it, until it fits or cannot grow. */
+#include "place/size.h"
+
+#include "base/mem.h"
+#include "place/cart.h"
+
+#include <string.h>
+
+enum {
+    OPEN_MAX = 1 << 18, /* bundles that wait */
+    FAILED_MAX = 4096,  /* remembered; an accelerator, not a rule */
+    CHILD_STEPS = 64,   /* what making a bundle costs */
+};
+#define DEFAULT_STEPS ((uint64_t)1 << 28)
+
+struct entry {
+    double floor;
+    struct bundle b;
+};
+struct shop {
+    struct cart cart;
+    uint64_t limit; /* of cart.steps */
+    bool grows;     /* more never harms: what the pruning rests on */
+    struct entry **heap;
+    size_t n_heap, cap_heap;
+    struct bundle *failed;
+    size_t n_failed, cap_failed;
+    struct bundle offers[SIZE_OFFERS];
+    uint32_t n_offers;
+    struct bundle spare; /* fits, but may be more than is needed */
+    bool has_spare;
+    double bound;  /* nothing below it does */
+    bool complete; /* the search ended by itself */
+};
+
+/* ---- the heap: least floor, then price, then fewer pieces, then the order of positions ---- */
+
+static bool less(const struct entry *x, const struct entry *y)
+{
+    if (x->floor != y->floor)
+        return x->floor < y->floor;
+    if (x->b.price != y->b.price)
+        return x->b.price < y->b.price;
+    if (x->b.n != y->b.n)
+        return x->b.n < y->b.n;
+    for (uint32_t i = 0; i < x->b.n; i++)
+        if (x->b.at[i] != y->b.at[i])
+            return x->b.at[i] < y->b.at[i];
+    return false;
+}
+
+static void push(struct shop *x, const struct bundle *b)
+{
+    mem_grow(&x->heap, &x->cap_heap, x->n_heap + 1, sizeof *x->heap);
+    struct entry *e = mem_calloc(1, sizeof *e);
+    *e = (struct entry){cart_floor(&x->cart, b), *b};
+    size_t i = x->n_heap++;
+    for (; i && less(e, x->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        x->heap[i] = x->heap[(i - 1) / 2];
+    x->heap[i] = e;
+}
+
+static struct entry *pop(struct shop *x)
+{
+    struct entry *top = x->heap[0], *last = x->heap[--x->n_heap];
+    size_t i = 0;
+    for (size_t kid; (kid = 2 * i + 1) < x->n_heap; i = kid) {
+        kid += kid + 1 < x->n_heap && less(x->heap[kid + 1], x->heap[kid]);
+        if (!less(x->heap[kid], last))
+            break;
+        x->heap[i] = x->heap[kid];
+    }
+    x->heap[i] = last;
+    return top;
+}
+
+/* ---- what is known without planning ---- */
+
+/* Both sorted: every piece of a is in b. */
+static bool within(const struct bundle *a, const struct bundle *b)
+{
+    uint32_t i = 0;
+    for (uint32_t k = 0; k < b->n && i < a->n; k++)
+        i += a->at[i] == b->at[k];
+    return i == a->n;
+}
+
+static bool must_fail(const struct shop *x, const struct bundle *b)
+{
+    for (size_t i = x->n_failed; x->grows && i-- > 0;)
+        if (within(b, &x->failed[i]))
+            return true;
+    return false;
+}
+
+static bool has_offer(const struct shop *x, const struct bundle *b)
+{
+    for (uint32_t i = 0; i < x->n_offers; i++)
+        if (within(&x->offers[i], b))
+            return true;
+    return false;
+}
+
+static void note_failed(struct shop *x, const struct bundle *b)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->n_failed; i++)
+        if (!within(&x->failed[i], b))
+            x->failed[kept++] = x->failed[i];
+    x->n_failed = kept;
+    if (x->n_failed == FAILED_MAX)
+        return;
+    mem_grow(&x->failed, &x->cap_failed, x->n_failed + 1, sizeof *x->failed);
+    x->failed[x->n_failed++] = *b;
+}
+
+/* ---- the search ---- */
+
+/* The same with up to twice as many of each. */
+static void doubled(const struct shop *x, const struct bundle *b, struct bundle *out)
+{
+    *out = (struct bundle){0};
+    for (uint32_t i = 0; i < b->n; i++) {
+        cart_add(&x->cart, out, b->at[i]);
+        if (i + 1 == b->n || b->at[i + 1] != b->at[i]) {
+            uint32_t n = 1;
+            while (i >= n && b->at[i - n] == b->at[i])
+                n++;
+            while (n-- && cart_add(&x->cart, out, b->at[i]))
+                ;
+        }
+    }
+}
+
+/* b failed: as much of it as there can be, for one plan each. */
+static int grow(struct shop *x, const struct bundle *b, struct err *err)
+{
+    struct bundle now = *b, more;
+    int fits = 0;
+    while (x->grows && x->cart.steps < x->limit) {
+        doubled(x, &now, &more);
+        if (more.n <= now.n)
+            break;
+        fits = must_fail(x, &more) ? 0 : cart_fits(&x->cart, &more, err);
+        if (fits)
+            break;
+        now = more;
+    }
+    note_failed(x, &now);
+    if (fits > 0 && (!x->has_spare || more.price < x->spare.price)) {
+        x->spare = more;
+        x->has_spare = true;
+    }
+    return fits < 0 ? -1 : 0;
+}
+
+static int look(struct shop *x, const struct bundle *b, struct err *err)
+{
+    if (x->cart.need_bytes && cart_floor(&x->cart, b) > b->price)
+        return 0; /* bytes are missing */
+    if (must_fail(x, b))
+        return 0;
+    int fits = cart_fits(&x->cart, b, err);
+    if (fits == 0)
+        return grow(x, b, err);
+    if (fits > 0)
+        x->offers[x->n_offers++] = *b;
+    return fits < 0 ? -1 : 0;
+}
+
+static bool expand(struct shop *x, const struct bundle *b)
+{
+    for (uint32_t p = b->n ? b->at[b->n - 1] : 0; p < x->cart.n_at; p++) {
+        struct bundle kid = *b;
+        x->cart.steps += CHILD_STEPS;
+        if (!cart_add(&x->cart, &kid, p))
+            continue;
+        if (x->n_heap >= OPEN_MAX)
+            return false;
+        push(x, &kid);
+    }
+    return true;
+}
+
+static int search(struct shop *x, struct err *err)
+{
+    struct bundle none = {0};
+    bool room = true;
+    push(x, &none);
+    while (x->n_heap && room && x->n_offers < SIZE_OFFERS && x->cart.steps < x->limit) {
+        struct entry *e = pop(x);
+        struct bundle b = e->b;
+        if (!x->n_offers)
+            x->bound = e->floor;
+        free(e);
+        if (has_offer(x, &b))
+            continue;
+        uint32_t had = x->n_offers;
+        if (look(x, &b, err))
+            return -1;
+        if (x->n_offers == had)
+            room = expand(x, &b);
+        else if (!b.n)
+            break; /* it fits without anything */
+    }
+    x->complete = room && x->cart.steps < x->limit;
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+static int put_offer(struct shop *x, const struct bundle *b, bool least, json_t *list,
+                     struct err *err)
+{
+    json_t *plan = cart_plan(&x->cart, b, err);
+    if (!plan)
+        return -1;
+    json_t *o = json_add_object(list);
+    cart_put(&x->cart, b, o);
+    json_put_bool(o, "minimal", least);
+    json_object_set_new(o, "plan", plan);
+    return 0;
+}
+
+static json_t *to_json(struct shop *x, bool none, struct err *err)
+{
+    bool found = x->n_offers || x->has_spare;
+    json_auto_t *doc = json_object();
+    json_put_str(doc, "schema", "stowage.size/1");
+    json_put_bool(doc, "feasible", found);
+    json_put_bool(doc, "fits_now", x->n_offers && !x->offers[0].n);
+    json_put_bool(doc, "optimal", !x->cart.unsure && (none || x->n_offers || x->complete));
+    json_put_str(doc, "currency", x->cart.prices->currency);
+    json_put_bool(doc, "slots_known", x->cart.prices->has_slots);
+    json_put_double(doc, "bound", x->bound);
+    json_put_u64(doc, "most_pieces", SIZE_PIECES);
+    json_t *list = json_put_array(doc, "offers");
+    for (uint32_t i = 0; i < x->n_offers; i++)
+        if (put_offer(x, &x->offers[i], true, list, err))
+            return NULL;
+    if (!x->n_offers && x->has_spare && put_offer(x, &x->spare, false, list, err))
+        return NULL;
+    json_put_u64(doc, "plans", x->cart.n_plans);
+    json_put_u64(doc, "steps", x->cart.steps);
+    return STEAL(doc);
+}
+
+static bool never_harms(const struct place_wish *w, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (w[i].d.spec->want.keep_whole.n) /* a node with one more GPU asks for that one too */
+            return false;
+    return true;
+}
+
+static void shop_done(struct shop *x)
+{
+    while (x->n_heap)
+        free(x->heap[--x->n_heap]);
+    free(x->heap);
+    free(x->failed);
+    cart_done(&x->cart);
+    free(x);
+}
+
+json_t *size_answer(const struct cluster_snapshot *s, const struct place_wish *wishes, uint32_t n,
+                    const struct prices *prices, uint64_t steps, struct err *err)
+{
+    struct shop *x = mem_calloc(1, sizeof *x);
+    json_t *doc = NULL;
+    x->limit = steps ? steps : DEFAULT_STEPS;
+    x->grows = never_harms(wishes, n);
+    int none = cart_init(&x->cart, s, wishes, n, prices, err) ? -1 : 0;
+    if (!none && x->grows)
+        none = cart_hopeless(&x->cart, err);
+    if (none >= 0 && (none || search(x, err) == 0))
+        doc = to_json(x, none > 0, err);
+    shop_done(x);
+    return doc;
+}
