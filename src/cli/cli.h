@@ -11,7 +11,9 @@ struct cli_command {
 };
 extern const struct cli_command CLI_COMMANDS[]; /* ended by a NULL name */
 
+int cmd_apply(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
+int cmd_defrag(int argc, char **argv);
 int cmd_demo_model(int argc, char **argv);
 int cmd_deploy(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
@@ -26,9 +28,11 @@ int cmd_plan(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_scale(int argc, char **argv);
+int cmd_size(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_token(int argc, char **argv);
 int cmd_undrain(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
+int cmd_whatif(int argc, char **argv);
 
 #endif

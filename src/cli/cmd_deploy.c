@@ -6,9 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "cluster/deployment.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,26 +18,6 @@ struct deploy {
     bool wait, no_wait;
 };
 
-/* A model's name from its file's: no folder, no .gguf, no shard number, only characters of names.
- */
-static void name_of_file(const char *path, char *dst, size_t cap)
-{
-    const char *base = strrchr(path, '/');
-    str_copy(dst, cap, base ? base + 1 : path);
-    size_t n = strlen(dst);
-    if (n > 5 && strcasecmp(dst + n - 5, ".gguf") == 0)
-        dst[n -= 5] = 0;
-    unsigned a, b;
-    int used = 0;
-    if (n > 15 && sscanf(dst + n - 15, "-%5u-of-%5u%n", &a, &b, &used) == 2 && used == 15)
-        dst[n -= 15] = 0;
-    for (char *p = dst; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("._:-", *p))
-            *p = '-';
-    size_t lead = strspn(dst, "._:-");
-    memmove(dst, dst + lead, n - lead + 1);
-}
-
 static json_t *make_spec(const struct deploy *o, const char *path, struct err *err)
 {
     char name[CLUSTER_NAME];
@@ -49,17 +27,11 @@ static json_t *make_spec(const struct deploy *o, const char *path, struct err *e
     if (o->name)
         str_copy(name, sizeof name, o->name);
     else
-        name_of_file(path, name, sizeof name);
+        spec_name_of_file(path, name, sizeof name);
     if (o->name && strlen(o->name) >= sizeof name)
         return err_null(err, ERR_INVALID, "--name '%.80s' is longer than %zu characters", o->name,
                         sizeof name - 1);
-    json_auto_t *spec = spec_opts_doc(&o->spec, name, model);
-    json_put_u64(spec, "replicas", o->replicas);
-    /* The server's own check, before anything is sent. */
-    struct deployment_spec *checked = mem_calloc(1, sizeof *checked);
-    int rc = spec_from_json(checked, spec, err);
-    free(checked);
-    return rc ? NULL : STEAL(spec);
+    return spec_opts_doc(&o->spec, name, model, o->replicas, err);
 }
 
 /* A dry run first: what does not fit is refused with its reasons and leaves nothing behind. */
