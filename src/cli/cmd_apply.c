@@ -50,7 +50,7 @@ static void print_changes(const struct apply *a)
 
 static void print_plans(const struct apply *a)
 {
-    struct plan_text_opts o = plan_text_here();
+    struct plan_text_opts o = plan_text_here(a->cli);
     buf_auto struct buf out;
     buf_init(&out, MAX_TEXT);
     buf_addc(&out, '\n');

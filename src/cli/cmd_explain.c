@@ -72,26 +72,26 @@ static void print_measured(const json_t *replica)
     putchar('\n');
 }
 
-static void print_plan(const json_t *plan)
+static void print_plan(const struct cli *c, const json_t *plan)
 {
-    struct plan_text_opts o = plan_text_here();
+    struct plan_text_opts o = plan_text_here(c);
     buf_auto struct buf text;
     buf_init(&text, MAX_TEXT);
     plans_text(plan, &o, &text);
     fwrite(text.p, 1, text.n, stdout);
 }
 
-static void print_deployment(const char *name, const json_t *doc)
+static void print_deployment(const struct cli *c, const json_t *doc)
 {
     const json_t *r;
     size_t i;
     json_array_foreach(json_object_get(doc, "replicas"), i, r)
     {
         const char *why = cli_str(json_object_get(r, "reason"), "message");
-        printf("%s/%llu  %s%s%s\n", name, (unsigned long long)cli_u64(r, "index"),
+        printf("%s/%llu  %s%s%s\n", c->operands[0], (unsigned long long)cli_u64(r, "index"),
                cli_str(r, "state"), why[0] ? "  " : "", why);
         if (json_is_object(json_object_get(r, "plan")))
-            print_plan(json_object_get(r, "plan"));
+            print_plan(c, json_object_get(r, "plan"));
         putchar('\n');
         print_measured(r);
     }
@@ -119,10 +119,10 @@ static void print_says(const json_t *says, enum words_lang lang)
     }
 }
 
-static void print_why_not(const json_t *doc)
+static void print_why_not(const struct cli *c, const json_t *doc)
 {
     const json_t *chosen = json_object_get(doc, "chosen"), *with = json_object_get(doc, "with");
-    struct plan_text_opts o = plan_text_here();
+    struct plan_text_opts o = plan_text_here(c);
     const char *gpu = cli_str(doc, "gpu");
     if (!json_is_true(json_object_get(chosen, "feasible"))) {
         mem_auto char *why = plan_summary(chosen, &o);
@@ -169,7 +169,7 @@ static int why_not(const struct cli *c, const struct explain_args *a, const json
         return cli_fail(c, &err, hint);
     if (c->json)
         return cli_json(json_incref(doc));
-    print_why_not(doc);
+    print_why_not(c, doc);
     return 0;
 }
 
@@ -204,7 +204,7 @@ static int explain_deployment(const struct cli *c, const struct explain_args *a)
         return why_not(c, a, json_object_get(doc, "spec"), placed(doc) ? c->operands[0] : NULL);
     if (c->json)
         return cli_json(STEAL(doc));
-    print_deployment(c->operands[0], doc);
+    print_deployment(c, doc);
     return 0;
 }
 
@@ -221,7 +221,7 @@ static int explain_plan(const struct cli *c, const struct explain_args *a, json_
         return why_not(c, a, spec, NULL);
     if (c->json)
         return cli_json(STEAL(doc));
-    print_plan(doc);
+    print_plan(c, doc);
     return 0;
 }
 

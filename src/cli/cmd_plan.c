@@ -47,7 +47,7 @@ static int status_of(const struct cli *c, const struct plan_args *a, const json_
 static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
 {
     struct err err = {0};
-    struct plan_text_opts o = plan_text_here();
+    struct plan_text_opts o = plan_text_here(c);
     if (a->out) {
         mem_auto char *text = json_text(plan);
         if (file_write(a->out, text, strlen(text), 0644, &err)) {
@@ -64,8 +64,10 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
     bool one = !json_object_get(plan, "plans");
     buf_auto struct buf out;
     buf_init(&out, MAX_TEXT);
-    if (!fits && one)
+    if (!fits && one) {
         buf_adds(&out, "stowage: ");
+        o.at = out.n;
+    }
     plans_text(plan, &o, &out);
     fwrite(out.p, 1, out.n, fits || !one ? stdout : stderr);
     json_decref(plan);

@@ -67,7 +67,7 @@ int cmd_whatif(int argc, char **argv)
     status = fits ? 0 : err_info(ERR_NO_PLACEMENT)->exit;
     if (c.json)
         return cli_json(json_incref(doc)), status;
-    struct plan_text_opts o = plan_text_here();
+    struct plan_text_opts o = plan_text_here(&c);
     buf_auto struct buf out;
     buf_init(&out, MAX_TEXT);
     whatif_text(doc, &o, &out);

@@ -12,18 +12,11 @@
 
 enum { MAX_TEXT = 4 << 20, WIDTH = 80, MAX_REFUSALS = 8 };
 
-struct plan_text_opts plan_text_here(void)
+struct plan_text_opts plan_text_here(const struct cli *c)
 {
     setlocale(LC_CTYPE, "");
-    struct plan_text_opts o = {.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0};
-    const char *lang = getenv("LC_ALL");
-    if (!lang || !*lang)
-        lang = getenv("LC_MESSAGES");
-    if (!lang || !*lang)
-        lang = getenv("LANG");
-    if (lang)
-        words_lang_parse(lang, &o.lang, NULL);
-    return o;
+    return (struct plan_text_opts){.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
+                                   .lang = c->lang};
 }
 
 static bool fits(const json_t *plan)

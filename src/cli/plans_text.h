@@ -7,8 +7,9 @@
 #include "base/str.h"
 #include "cli/plan_text.h"
 
-/* Options from the terminal's locale. */
-struct plan_text_opts plan_text_here(void);
+/* The language of the command, and the characters of the terminal's locale. */
+struct cli;
+struct plan_text_opts plan_text_here(const struct cli *c);
 /* "hill:0,1 dale:0" of a plan's GPUs, "fern RAM" of RAM; the caller frees it. */
 char *plan_where(const json_t *plan);
 /* A stowage.plan/1 or stowage.plans/1: one by one, or a table and every refusal. */

@@ -132,21 +132,18 @@ json_t *question_answer(const struct cli *c, const struct question_opts *q, cons
 
 static json_t *model_of(const struct doc_at *at, const char *folder, struct err *err)
 {
-    const char *path = json_string_value(json_object_get(at->v, "model"));
-    if (!json_is_object(at->v) || !path)
-        return doc_fill(at, err, "a model needs its path: {model: /models/x.gguf}"), NULL;
+    struct doc_at path = doc_member(at, "model");
+    const char *given = json_string_value(path.v);
     char name[CLUSTER_NAME];
-    mem_auto char *full = path[0] == '/' ? mem_strdup(path) : mem_printf("%s/%s", folder, path);
-    json_auto_t *spec = json_copy(at->v);
-    json_object_set_new(spec, "model", json_string(full));
-    spec_name_of_file(path, name, sizeof name);
-    if (!json_object_get(spec, "name"))
-        json_put_str(spec, "name", name);
-    struct err why = {0};
-    mem_auto struct deployment_spec *checked = mem_calloc(1, sizeof *checked);
-    if (spec_from_json(checked, spec, &why))
-        return doc_fill(at, err, "%s", why.msg), NULL;
-    return spec_to_json(checked);
+    if (!given)
+        return doc_fill(at, err, "a model needs its path: {model: /models/x.gguf}"), NULL;
+    if (given[0] != '/') {
+        mem_auto char *full = mem_printf("%s/%s", folder, given);
+        json_object_set_new(at->v, "model", json_string(full));
+    }
+    spec_name_of_file(cli_str(at->v, "model"), name, sizeof name);
+    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    return spec_read(spec, at, name, err) ? NULL : spec_to_json(spec);
 }
 
 static json_t *models_of(const struct doc *d, const char *folder, struct err *err)

@@ -14,35 +14,34 @@
 
 enum { MAX_POLICY_FILE = 1 << 20 };
 
-static json_t *policy_of_file(const char *path, struct err *err)
+/* The file's policy, and its constraints as keys of the spec; options come on top of them. */
+static int read_policy_file(const char *path, struct policy *p, json_t *spec, struct err *err)
 {
-    struct policy p;
     struct doc d = {0};
-    struct err why = {0};
+    mem_auto struct constraints *want = mem_calloc(1, sizeof *want);
     mem_auto char *text = NULL;
     size_t n;
     if (file_read(path, MAX_POLICY_FILE, &text, &n, err))
-        return NULL;
-    int rc = doc_parse(&d, path, text, n, err);
-    struct doc_at root = doc_root(&d);
-    if (!rc && (rc = policy_from_json(&p, d.root, &why)))
-        doc_fill(&root, err, "%s", why.msg);
+        return -1;
+    int rc = doc_parse(&d, path, text, n, err) ? -1 : policy_file_read(p, want, &d, err);
+    if (!rc)
+        constraints_to_json(want, spec);
     doc_done(&d);
-    return rc ? NULL : policy_to_json(&p);
+    return rc;
 }
 
-static json_t *policy_doc(const struct spec_opts *o, struct err *err)
+static int put_policy(const struct spec_opts *o, json_t *spec, struct err *err)
 {
     struct policy p;
     if (o->policy && o->policy_file)
-        return err_null(err, ERR_USAGE, "--policy and --policy-file exclude each other");
-    json_auto_t *doc = o->policy_file ? policy_of_file(o->policy_file, err)
-                                      : json_string(o->policy ? o->policy : "tiered");
-    if (!doc || policy_from_json(&p, doc, err))
-        return NULL;
+        return err_set(err, ERR_USAGE, "--policy and --policy-file exclude each other");
+    if (o->policy_file ? read_policy_file(o->policy_file, &p, spec, err)
+                       : policy_preset(&p, o->policy ? o->policy : "tiered", err))
+        return -1;
     if (o->streams)
         p.streams = (uint32_t)o->streams;
-    return policy_to_json(&p);
+    json_object_set_new(spec, "policy", policy_to_json(&p));
+    return 0;
 }
 
 static json_t *split_doc(const char *text, struct err *err)
@@ -105,11 +104,10 @@ json_t *spec_opts_doc(const struct spec_opts *o, const char *name, const char *m
     json_put_u64(d, "n_slots", o->parallel);
     json_put_str(d, "kv", o->kv);
     json_put_u64(d, "replicas", replicas);
-    put_wants(d, o);
-    json_t *policy = policy_doc(o, err), *split = NULL;
-    if (!policy)
+    if (put_policy(o, d, err))
         return NULL;
-    json_object_set_new(d, "policy", policy);
+    put_wants(d, o);
+    json_t *split = NULL;
     if (o->tensor_split && !(split = split_doc(o->tensor_split, err)))
         return NULL;
     if (split)

@@ -6,21 +6,6 @@
 #include "place/many.h"
 #include "place/why_not.h"
 
-/* What was taken for granted. */
-static void put_assumed(json_t *plan, const struct cluster_snapshot *s,
-                        const struct place_demand *d)
-{
-    struct notes l = {0};
-    struct note *n = note_num(notes_add(&l, NOTE_ASSUMED_CTX), WORD_CTX, d->spec->ctx);
-    note_str(note_num(n, WORD_SLOTS, d->spec->n_slots), WORD_KV, d->spec->kv);
-    n = note_num(notes_add(&l, NOTE_ASSUMED_RESERVE), WORD_RUNTIME, s->runtime_bytes);
-    note_num(n, WORD_MARGIN, s->margin_bytes);
-    if (d->facts->warning[0])
-        note_str(notes_add(&l, NOTE_ASSUMED_MODEL), WORD_TEXT, d->facts->warning);
-    notes_put(plan, "assumed", &l);
-    notes_done(&l);
-}
-
 /* Facts found, contexts settled: what may be planned. The caller frees the array. */
 static struct place_wish *make_wishes(const struct ask *a, const struct ask_models *models,
                                       struct err *err)
@@ -47,7 +32,6 @@ static json_t *one_plan(const struct cluster_snapshot *s, const struct place_dem
         return NULL;
     json_t *doc = place_to_json(p);
     json_object_set_new(doc, "spec", spec_to_json(d->spec));
-    put_assumed(doc, s, d);
     place_free(p);
     return doc;
 }
@@ -58,13 +42,10 @@ static json_t *all_plans(const struct ask *a, const struct cluster_snapshot *s,
     struct place_set *p = place_many(s, w, a->n_specs, b, err);
     if (!p)
         return NULL;
-    json_t *doc = place_set_to_json(p, w), *list = json_object_get(doc, "plans"), *item;
+    json_t *doc = place_set_to_json(p, w);
     json_t *specs = json_put_array(doc, "specs");
-    size_t i;
-    for (i = 0; i < a->n_specs; i++)
+    for (uint32_t i = 0; i < a->n_specs; i++)
         json_array_append_new(specs, spec_to_json(a->specs[i]));
-    json_array_foreach(list, i, item)
-        put_assumed(json_object_get(item, "plan"), s, &w[p->items[i].wish].d);
     place_set_free(p);
     return doc;
 }

@@ -1,6 +1,7 @@
 /* Questions from their documents; see ask.h. */
 #include "place/ask.h"
 
+#include "base/doc.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -28,17 +29,13 @@ static int read_kind(struct ask *a, const json_t *doc, struct err *err)
 }
 
 /* What is only planned needs no name. */
-static int read_spec(struct ask *a, const json_t *doc, struct err *err)
+static int read_spec(struct ask *a, const json_t *tree, struct err *err)
 {
     struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    struct doc d = doc_of(tree);
+    struct doc_at at = doc_root(&d);
     a->specs[a->n_specs++] = spec;
-    if (!json_is_object(doc))
-        return err_set(err, ERR_INVALID, "a spec must be an object");
-    if (json_object_get(doc, "name"))
-        return spec_from_json(spec, doc, err);
-    json_auto_t *named = json_copy((json_t *)doc);
-    json_put_str(named, "name", "plan");
-    return spec_from_json(spec, named, err);
+    return spec_read(spec, &at, "plan", err);
 }
 
 static int read_specs(struct ask *a, const json_t *doc, struct err *err)

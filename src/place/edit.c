@@ -179,14 +179,23 @@ static int no_gpus(const char *text, struct err *err)
                    "'%.80s' names no GPUs; write for example '2x RTX 3090 24GiB 936GB/s'", text);
 }
 
+/* Words between blanks. Cuts the text in place; NULL at the end. */
+static char *next_word(char **at)
+{
+    char *word = *at + strspn(*at, " \t"), *end = word + strcspn(word, " \t");
+    *at = *end ? end + 1 : end;
+    *end = 0;
+    return *word ? word : NULL;
+}
+
 /* "2x RTX 3090 24GiB 936GB/s" */
 static int parse_gpus(struct gpus *g, const char *text, struct err *err)
 {
-    char copy[EDIT_TEXT], *save = NULL;
+    char copy[EDIT_TEXT], *rest = copy, *w;
     STR_COPY(copy, text);
     *g = (struct gpus){.count = 1};
     bool first = true;
-    for (char *w = strtok_r(copy, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+    while ((w = next_word(&rest))) {
         size_t n = strlen(w), used = strlen(g->d.name);
         if (first && n > 1 && w[n - 1] == 'x' && strspn(w, "0123456789") == n - 1) {
             w[n - 1] = 0;

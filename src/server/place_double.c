@@ -1,11 +1,13 @@
 /* A placement for the server's tests that obeys: the spec's `gpus` are the parts, in order, each
  * taking DOUBLE_BYTES of a device that must have them free; without `gpus` the first device that
- * has. Under the policy `fastest` nothing is proved, with a gap of 12.5 %. What the server does
- * with plans is tested here; what makes a good plan is place/'s own matter. Linked in front of the
- * real one. */
+ * has. Under the policy `fastest` nothing is proved, with a gap of 12.5 %. Questions are answered
+ * by it as well, one model at a time; and the validator finds fault with deployments named so. What
+ * the server does with plans is tested here; what makes a good plan is place/'s own matter. Linked
+ * in front of the real one. */
 #include "server/place_double.h"
 
 #include "base/mem.h"
+#include "place/ask.h"
 #include "place/place.h"
 
 #include <string.h>
@@ -93,4 +95,30 @@ json_t *place_to_json(const struct place_plan *p)
     json_put_bool(o, "feasible", p->feasible);
     json_put_u64(o, "n_changes", p->n_changes);
     return o;
+}
+
+int place_validate(const struct cluster_snapshot *s, const struct place_demand *d,
+                   const struct assignment *a, struct err *err)
+{
+    if (strncmp(d->spec->name, DOUBLE_WRONG, strlen(DOUBLE_WRONG)) != 0)
+        return 0;
+    return err_set(err, ERR_INTERNAL, "hill:0 holds %llu bytes, not 1",
+                   (unsigned long long)a->parts[0].weights_bytes);
+}
+
+json_t *ask_answer(const struct ask *a, const struct cluster_snapshot *s,
+                   const struct ask_models *models, struct err *err)
+{
+    struct place_demand d;
+    struct place_budget b = {0};
+    const struct arch_facts *f = models->get(models->ctx, a->specs[0]->model, err);
+    if (!f)
+        return NULL;
+    place_default_ctx(a->specs[0], f);
+    if (place_demand_init(&d, f, a->specs[0], err))
+        return NULL;
+    struct place_plan *p = place_plan(s, &d, &b, err);
+    json_t *doc = place_to_json(p);
+    place_free(p);
+    return doc;
 }

@@ -5,5 +5,7 @@
 #include "base/num.h"
 
 #define DOUBLE_BYTES GIB
+/* Plans of deployments whose name begins so do not pass the validator. */
+#define DOUBLE_WRONG "wrong"
 
 #endif

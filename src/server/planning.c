@@ -23,18 +23,19 @@ void planning_run(struct planning *p)
     struct place_budget budget = p->budget;
     if (place_demand_init(&demand, p->facts->facts, p->spec, &p->err))
         return;
-    p->full = p->always_full;
-    budget.no_changes = !p->always_full;
+    budget.no_changes = true;
     p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
     /* The fast path leaves out what would change a refusal; a new refusal deserves the answer. */
     if (p->plan && !p->plan->feasible)
         note_text(&p->plan->summary, WORDS_EN, p->refusal, sizeof p->refusal);
-    if (p->plan && !p->plan->feasible && !p->full && strcmp(p->refusal, p->known_refusal) != 0) {
+    if (p->plan && !p->plan->feasible && strcmp(p->refusal, p->known_refusal) != 0) {
         place_free(p->plan);
         budget.no_changes = false;
         p->full = true;
         p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
     }
+    if (p->plan && p->plan->feasible)
+        place_validate(&p->snapshot, &demand, &p->plan->a, &p->wrong);
     if (p->plan)
         p->doc = place_to_json(p->plan);
 }

@@ -11,15 +11,15 @@ struct planning {
     struct facts *facts;              /* a reference */
     struct cluster_snapshot snapshot; /* filled by the caller before planning_run */
     struct place_budget budget;
-    bool always_full;        /* a person asks: with changes, also when it fits */
     char known_refusal[240]; /* a refusal that says this needs no changes worked out again */
     int64_t spec_revision;
     /* outputs */
     struct place_plan *plan;
     json_t *doc;
     char refusal[240]; /* the summary of a plan that is not feasible, for people */
-    bool full;         /* doc holds the changes */
+    bool full;         /* doc holds the changes of a refusal */
     struct err err;    /* set when plan is NULL */
+    struct err wrong;  /* the plan did not pass place_validate: it must not be committed */
 };
 struct planning *planning_new(const struct deployment_spec *spec, struct facts *facts);
 void planning_run(struct planning *p);  /* any thread */

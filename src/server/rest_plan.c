@@ -1,86 +1,78 @@
-/* Dry run of a plan on the live cluster, the cluster as a file, and stored decisions. */
+/* Questions about the live cluster, the cluster as a file, and stored decisions. */
 #include "server/internal.h"
 
 #include "base/mem.h"
+#include "model/shelf.h"
+#include "place/ask.h"
 #include "server/pending.h"
-#include "server/planning.h"
-#include "server/probe.h"
 #include "server/work.h"
 
 #include <string.h>
 
 enum { MAX_PENDING = 64 };
 
-/* Two steps on a thread, with the snapshot taken before: header, then plan. */
-struct dry_run {
+/* Answered on a thread: headers read, then place/ask.h on the snapshot taken before. */
+struct question {
     struct pending pending;
-    struct probe probe;
-    struct planning *planning; /* its spec and facts come from the probe */
+    struct ask ask;
+    struct cluster_snapshot snapshot;
+    struct shelf shelf;
+    json_t *answer;
+    struct err err;
+    char hint[240];
 };
 
-static void dry_run(void *arg)
+static const struct arch_facts *read_model(void *arg, const char *path, struct err *err)
 {
-    struct dry_run *j = arg;
-    probe_run(&j->probe);
-    if (j->probe.err.code)
-        return;
-    *j->planning->spec = *j->probe.spec;
-    j->planning->facts = mem_calloc(1, sizeof *j->planning->facts);
-    *j->planning->facts = (struct facts){STEAL(j->probe.facts), 1};
-    planning_run(j->planning);
-    j->probe.err = j->planning->err;
+    struct question *q = arg;
+    const struct arch_facts *f = shelf_get(&q->shelf, path, err);
+    if (!f && err && err->code == ERR_NOT_FOUND)
+        STR_COPY(q->hint, "the server reads the file under this path: put it there, or mount the "
+                          "folder that holds it");
+    return f;
 }
 
-static void dry_run_done(void *arg, bool cancelled)
+static void run(void *arg)
 {
-    struct dry_run *j = arg;
-    struct http_req *req = pending_end(&j->pending);
+    struct question *q = arg;
+    q->answer = ask_answer(&q->ask, &q->snapshot, &(struct ask_models){read_model, q}, &q->err);
+}
+
+static void done(void *arg, bool cancelled)
+{
+    struct question *q = arg;
+    struct http_req *req = pending_end(&q->pending);
     if (req && cancelled)
         http_abort(req);
-    else if (req && j->planning->doc)
-        http_reply_json(req, 200, json_incref(j->planning->doc));
+    else if (req && q->answer)
+        http_reply_json(req, 200, json_incref(q->answer));
     else if (req)
-        http_reply_err(req, &j->probe.err, j->probe.hint[0] ? j->probe.hint : NULL);
-    planning_free(j->planning);
-    probe_done(&j->probe);
-    free(j);
-}
-
-/* A plan needs no name. */
-static int read_spec(struct deployment_spec *spec, json_t *doc, uint64_t *steps, struct err *err)
-{
-    json_t *o = json_get_object(doc, "spec", true, err);
-    if (!o || json_get_u64(doc, "budget", false, INT64_MAX, steps, err))
-        return -1;
-    if (!json_object_get(o, "name"))
-        json_put_str(o, "name", "plan");
-    return spec_from_json(spec, o, err);
+        http_reply_err(req, &q->err, q->hint[0] ? q->hint : NULL);
+    json_decref(q->answer);
+    shelf_done(&q->shelf);
+    snapshot_done(&q->snapshot);
+    ask_done(&q->ask);
+    free(q);
 }
 
 void rest_plan(const struct call *c)
 {
-    static const char *const KEYS[] = {"spec", "budget"};
     struct err err = {0};
-    uint64_t steps = 0;
-    json_auto_t *doc = call_body(c, "a plan", KEYS, ARRAY_LEN(KEYS));
-    if (!doc)
-        return;
-    struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    if (read_spec(spec, doc, &steps, &err) == 0 && work_pending(c->s->work) >= MAX_PENDING)
+    struct str body = http_req_body(c->req);
+    struct question *q = mem_calloc(1, sizeof *q);
+    json_auto_t *doc = json_parse(body.p, body.n, &err);
+    if (!err.code && ask_from_json(&q->ask, doc, &err) == 0 &&
+        work_pending(c->s->work) >= MAX_PENDING)
         err_fill(&err, ERR_UNAVAILABLE, "%d requests wait for a plan; try again", MAX_PENDING);
     if (err.code) {
-        free(spec);
+        ask_done(&q->ask);
+        free(q);
         call_fail(c, &err);
         return;
     }
-    struct dry_run *j = mem_calloc(1, sizeof *j);
-    j->probe.spec = spec;
-    j->planning = planning_new(spec, NULL);
-    j->planning->budget.steps = steps;
-    j->planning->always_full = true;
-    sched_snapshot(c->s, &j->planning->snapshot);
-    pending_begin(&j->pending, c->req);
-    work_submit(c->s->work, dry_run, dry_run_done, j);
+    sched_snapshot(c->s, &q->snapshot);
+    pending_begin(&q->pending, c->req);
+    work_submit(c->s->work, run, done, q);
 }
 
 void rest_snapshot(const struct call *c)

@@ -298,6 +298,21 @@ static void assign(struct server *s, struct replica *r, struct planning *p)
     server_wake(s);
 }
 
+/* A fault of ours: said with all figures, and nothing is committed. Tried again with the next
+ * event: another snapshot may not meet it. */
+static void refuse_wrong(struct server *s, struct replica *r, const struct planning *p)
+{
+    char text[sizeof p->wrong.msg];
+    mem_auto char *plan = json_text(p->doc);
+    str_copyf(text, sizeof text,
+              "a plan that is wrong was made and not used; please report this: "
+              "%.160s",
+              p->wrong.msg);
+    log_line(LOG_ERROR, "plan_is_wrong replica=%s model=%s error=\"%s\" plan=%s", r->id,
+             r->d->spec->name, p->wrong.msg, plan);
+    refuse(s, r->d, err_info(ERR_INTERNAL)->name, text);
+}
+
 static void job_run(void *arg)
 {
     planning_run(((struct job *)arg)->p);
@@ -311,7 +326,9 @@ static void job_done(void *arg, bool cancelled)
         c->busy = false;
         struct replica *r = state_replica(c->s, j->replica);
         bool wanted = r && waits(r) && !r->d->deleting && r->d->revision == j->p->spec_revision;
-        if (wanted && j->p->plan && j->p->plan->feasible)
+        if (wanted && j->p->wrong.code)
+            refuse_wrong(c->s, r, j->p);
+        else if (wanted && j->p->plan && j->p->plan->feasible)
             assign(c->s, r, j->p);
         else if (wanted)
             refuse_plan(c->s, r->d, j->p, j->epoch);
