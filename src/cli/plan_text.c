@@ -458,6 +458,7 @@ static void add_plan(const struct page *pg, const json_t *plan)
     add_lines(pg, T_PROOF, json_object_get(plan, "proof"));
     add_rejected(pg, json_object_get(plan, "rejected"));
     add_changes(pg, json_object_get(plan, "changes"), T_CHANGES);
+    add_paragraphs(pg, T_NOTE, json_object_get(plan, "remarks"));
     add_assumed(pg, plan);
 }
 
@@ -477,5 +478,6 @@ void plan_text(const json_t *plan, const struct plan_text_opts *opts, struct buf
     add_paragraphs(&pg, T_NOTE, json_object_get(plan, "notes"));
     add_refused(&pg, json_object_get(plan, "refused"));
     add_changes(&pg, json_object_get(plan, "changes"), T_SMALLEST);
+    add_paragraphs(&pg, T_NOTE, json_object_get(plan, "remarks"));
     add_assumed(&pg, plan);
 }

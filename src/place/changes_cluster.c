@@ -27,7 +27,7 @@ static uint64_t gpu_bytes(const struct cluster_node *n)
 
 static void cut(const struct search *x, const char *list, uint64_t shown, uint64_t total)
 {
-    struct note *n = note_str(notes_add(&x->p->warnings, NOTE_WARN_LIST_CUT), WORD_LIST, list);
+    struct note *n = note_str(notes_add(&x->p->remarks, NOTE_LIST_CUT), WORD_LIST, list);
     note_num(note_num(n, WORD_SHOWN, shown), WORD_TOTAL, total);
 }
 

@@ -29,6 +29,7 @@ void place_free(struct place_plan *p)
     notes_done(&p->assumed);
     note_done(&p->verdict);
     notes_done(&p->warnings);
+    notes_done(&p->remarks);
     findings_done(&p->rejected);
     findings_done(&p->refused);
     for (uint32_t i = 0; i < p->n_changes; i++) {

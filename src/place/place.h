@@ -73,7 +73,8 @@ struct place_plan {
     struct note verdict;            /* of a plan: OPTIMAL, BEST_FOUND */
     struct notes ways;              /* one per part: how the main process reaches it */
     struct notes assumed;           /* what was taken for granted */
-    struct notes warnings;          /* the search ended early, a list was cut */
+    struct notes warnings;          /* the search ended early */
+    struct notes remarks;           /* on the lists: one was cut, plans for one ended early */
     struct place_findings rejected; /* alternatives a person would think of */
     struct place_findings refused;  /* a refusal: every reason by GPU, node and RAM */
     struct place_change *changes;   /* ONE CHANGE AWAY, smallest first; owned */

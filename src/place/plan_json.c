@@ -75,11 +75,33 @@ static void put_changes(json_t *doc, const struct place_plan *p)
         note_put(o, "what", &c->what);
         note_put(o, "gives", &c->gives);
         json_put_bool(o, "fits", c->fits);
-        json_put_str(o, "tier", place_tier_name(c->tier));
         json_put_bool(o, "verified", true);
-        if (c->fits)
-            json_put_double(o, "tok_s", c->tok_s);
+        if (!c->fits)
+            continue;
+        json_put_str(o, "tier", place_tier_name(c->tier));
+        json_put_u64(o, "n_nodes", c->n_nodes);
+        json_put_u64(o, "n_gpus", c->n_gpus);
+        json_put_double(o, "tok_s", c->tok_s);
     }
+}
+
+/* Each term of the policy: what the plan has, and the bound. */
+static void put_terms(json_t *doc, const struct place_plan *p)
+{
+    json_t *list = json_put_array(doc, "terms");
+    for (uint32_t i = 0; i < p->n_terms; i++) {
+        const struct place_term *t = &p->terms[i];
+        json_t *o = json_add_object(list);
+        json_put_str(o, "term", policy_term_name(t->term));
+        json_put_str(o, "unit", policy_term_unit(t->term));
+        json_put_double(o, "amount", t->amount);
+        json_put_double(o, "bound", t->bound);
+        json_put_bool(o, "proved", t->proved);
+    }
+    if (!p->weighted)
+        return;
+    json_put_double(doc, "sum", p->sum);
+    json_put_double(doc, "bound_sum", p->bound_sum);
 }
 
 json_t *place_to_json(const struct place_plan *p)
@@ -98,6 +120,8 @@ json_t *place_to_json(const struct place_plan *p)
         note_put(doc, "verdict", &p->verdict);
     if (p->feasible)
         put_assignment(doc, p);
+    if (p->feasible)
+        put_terms(doc, p);
     json_t *seen = json_put_object(doc, "candidates");
     json_put_u64(seen, "gpus", p->n_devices_seen);
     json_put_u64(seen, "free_bytes", p->free_bytes_seen);
@@ -108,6 +132,7 @@ json_t *place_to_json(const struct place_plan *p)
     put_findings(doc, "rejected", &p->rejected);
     put_findings(doc, "refused", &p->refused);
     put_changes(doc, p);
+    notes_put(doc, "remarks", &p->remarks);
     notes_put(doc, "assumed", &p->assumed);
     json_put_u64(doc, "steps", p->steps);
     return doc;

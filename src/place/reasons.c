@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { LABEL = 160 };
+enum { LABEL = 160, ORDER = 256 };
 
 struct place_finding *findings_add(struct place_findings *l, enum note_code what)
 {
@@ -127,34 +127,117 @@ static void prove_no_gpus(const struct telling *x)
         notes_add(out, NOTE_PROOF_NO_GPUS);
 }
 
-static void prove_time(const struct telling *x)
+static void prove_time(const struct telling *x, const struct place_term *t)
 {
-    const struct answer *a = x->a;
-    struct note *n = notes_add(&x->p->proof, a->proved ? NOTE_PROOF_TIME : NOTE_OPEN_TIME);
-    note_real(n, WORD_MS, (double)a->ns / 1e6);
-    if (!a->proved)
-        note_real(n, WORD_BOUND_MS, (double)a->bound_ns / 1e6);
+    struct note *n = notes_add(&x->p->proof, t->proved ? NOTE_PROOF_TIME : NOTE_OPEN_TIME);
+    note_real(n, WORD_MS, t->amount);
+    if (!t->proved)
+        note_real(n, WORD_BOUND_MS, t->bound);
 }
 
+static void prove_term(const struct telling *x, const struct place_term *t)
+{
+    struct note *n = notes_add(&x->p->proof, t->proved ? NOTE_PROOF_TERM : NOTE_OPEN_TERM);
+    note_str(n, WORD_TERM, policy_term_name(t->term));
+    note_str(note_real(n, WORD_AMOUNT, t->amount), WORD_UNIT, policy_term_unit(t->term));
+    if (!t->proved)
+        note_real(n, WORD_BOUND, t->bound);
+}
+
+static void prove_sum(const struct telling *x)
+{
+    struct note *n = notes_add(&x->p->proof, x->p->optimal ? NOTE_PROOF_SUM : NOTE_OPEN_SUM);
+    note_real(n, WORD_AMOUNT, x->p->sum);
+    if (!x->p->optimal)
+        note_real(n, WORD_BOUND, x->p->bound_sum);
+}
+
+static void prove_one(const struct telling *x, const struct place_term *t)
+{
+    bool counted = x->a->counted;
+    switch (t->term) {
+    case TERM_OFFLOAD:
+        if (t->amount > 0 && x->c->goal->by_tier)
+            prove_no_gpus(x);
+        break;
+    case TERM_TOKEN_TIME:
+        prove_time(x, t);
+        break;
+    case TERM_NODES:
+        if (counted && x->a->n_gpus == 1 && x->a->n_nodes == 1)
+            notes_add(&x->p->proof, NOTE_PROOF_ONE_GPU);
+        else if (counted)
+            prove_no_single(x);
+        if (counted)
+            prove_nodes(x);
+        else
+            prove_term(x, t);
+        break;
+    case TERM_GPUS:
+        if (counted)
+            prove_gpus(x);
+        else
+            prove_term(x, t);
+        break;
+    default:
+        prove_term(x, t);
+    }
+}
+
+/* Term by term in the order of the policy, up to the first that is not proved: nothing is known of
+ * those after it. A preference at the end is none that could be. */
 static void prove(const struct telling *x)
 {
-    const struct goal *g = x->c->goal;
-    bool counted = x->a->counted, fast = g->gpus->t[0].term == TERM_TOKEN_TIME;
-    if (x->a->tier == TIER_ONE_GPU && counted && fast) {
-        notes_add(&x->p->proof, NOTE_PROOF_ONE_GPU);
+    if (x->c->spec->want.n_split) {
+        notes_add(&x->p->proof, NOTE_PROOF_GIVEN);
         return;
     }
-    prove_no_single(x);
-    if (counted && x->a->tier <= TIER_NODES && x->a->n_gpus > 1) {
-        prove_nodes(x);
-        prove_gpus(x);
+    if (x->p->weighted) {
+        prove_sum(x);
+        return;
     }
-    if (g->by_tier && x->a->tier >= TIER_RAM)
-        prove_no_gpus(x);
-    prove_time(x);
+    uint32_t n = x->p->n_terms - x->c->goal->prefers_fit;
+    for (uint32_t i = 0; i < n; i++) {
+        prove_one(x, &x->p->terms[i]);
+        if (!x->p->terms[i].proved)
+            break;
+    }
 }
 
 /* ---- why ---- */
+
+/* Does time decide once tier, nodes and GPUs have? */
+static bool by_speed(const struct telling *x)
+{
+    const struct goal *g = x->c->goal;
+    if (g->p.weighted)
+        return false;
+    for (uint32_t i = 0; i < g->p.n_terms; i++) {
+        enum policy_term t = g->p.terms[i].term;
+        if (t == TERM_TOKEN_TIME)
+            return true;
+        if (t != TERM_OFFLOAD && t != TERM_NODES && t != TERM_GPUS)
+            return false;
+    }
+    return true;
+}
+
+/* The order of terms, for policies that are not the usual one. */
+static void why_policy(const struct telling *x)
+{
+    const struct policy *p = &x->c->goal->p;
+    struct policy usual;
+    char order[ORDER] = "";
+    if (policy_preset(&usual, "tiered", NULL) || policy_same(p, &usual))
+        return;
+    for (uint32_t i = 0; i < p->n_terms; i++) {
+        size_t n = strlen(order);
+        str_copyf(order + n, sizeof order - n, "%s%s", i ? ", " : "",
+                  policy_term_name(p->terms[i].term));
+    }
+    struct note *n = notes_add(&x->p->why, p->weighted ? NOTE_WHY_SUM : NOTE_WHY_POLICY);
+    note_str(note_str(n, WORD_POLICY, p->name), WORD_ORDER, order);
+}
 
 static void why_one_gpu(const struct telling *x)
 {
@@ -163,9 +246,23 @@ static void why_one_gpu(const struct telling *x)
     for (uint32_t i = 0; i < x->c->n_dev; i++)
         n += !x->c->dev[i].why && x->c->dev[i].room >= x->c->need_single;
     const struct answer_part *d = &x->a->parts[0];
-    struct note *w = notes_add(&x->p->why, NOTE_WHY_ONE_GPU);
+    bool usual = by_speed(x) && x->c->goal->prefers_fit;
+    struct note *w = notes_add(&x->p->why, usual ? NOTE_WHY_ONE_GPU : NOTE_WHY_THIS_GPU);
     note_str(w, WORD_GPU, place_device_label(x->c, d->node, d->index, label, sizeof label));
     note_num(note_num(w, WORD_LAYERS, x->c->m->n_layers), WORD_N_GPUS, n);
+    if (!usual)
+        note_str(w, WORD_POLICY, x->c->goal->p.name);
+}
+
+static void why_one_node(const struct telling *x)
+{
+    const struct scene_device *big = largest(x->c);
+    bool must = big && big->room < x->c->need_single;
+    struct note *n = notes_add(&x->p->why, must ? NOTE_WHY_ONE_NODE : NOTE_WHY_THESE_GPUS);
+    note_str(n, WORD_NODE, x->c->s->nodes[x->a->main].name);
+    note_num(n, WORD_N_GPUS, x->a->n_gpus);
+    if (!must)
+        note_str(n, WORD_POLICY, x->c->goal->p.name);
 }
 
 /* How far the node that comes closest is from holding the model alone. */
@@ -176,8 +273,17 @@ static void why_nodes(const struct telling *x)
     if (best == UINT32_MAX || x->a->n_gpus < 2)
         return;
     gap = capacity_node_short(x->k, best, &need);
-    struct note *n = notes_add(&x->p->why, gap ? NOTE_WHY_NODE_SHORT : NOTE_WHY_NODE_WHOLE);
-    note_num(note_str(n, WORD_NODE, x->c->s->nodes[best].name), WORD_N_NODES, x->a->n_nodes);
+    bool least = x->a->counted && x->a->bound_nodes == x->a->n_nodes;
+    struct note *n = notes_add(&x->p->why, gap && least ? NOTE_WHY_NODE_SHORT
+                                           : gap        ? NOTE_WHY_NODE_ALONE_SHORT
+                                           : least      ? NOTE_WHY_NODE_WHOLE
+                                                        : NOTE_WHY_THESE_NODES);
+    if (gap || least)
+        note_str(n, WORD_NODE, x->c->s->nodes[best].name);
+    else
+        note_str(n, WORD_POLICY, x->c->goal->p.name);
+    if (!gap || least)
+        note_num(n, WORD_N_NODES, x->a->n_nodes);
     if (gap)
         note_num(n, WORD_SHORT, gap);
 }
@@ -239,7 +345,7 @@ static void why_ram(const struct telling *x)
         note_num(note_str(n, WORD_NODE, main), WORD_LAYERS, x->c->m->n_layers - a->n_cpu);
         note_num(n, WORD_CPU_LAYERS, a->n_cpu);
     }
-    if (a->tier == TIER_CPU && x->c->n_usable)
+    if (a->tier == TIER_CPU && x->c->n_usable && x->c->goal->by_tier)
         notes_add(&x->p->why, NOTE_WHY_CPU_ONLY);
 }
 
@@ -264,17 +370,20 @@ static void why_main_last(const struct telling *x)
 
 static void why(const struct telling *x)
 {
-    const char *main = x->c->s->nodes[x->a->main].name;
+    why_policy(x);
+    if (x->c->spec->want.n_split) {
+        notes_add(&x->p->why, NOTE_WHY_GIVEN);
+        return;
+    }
     if (x->a->tier == TIER_ONE_GPU)
         why_one_gpu(x);
-    if (x->a->tier == TIER_ONE_NODE) {
-        struct note *n = note_str(notes_add(&x->p->why, NOTE_WHY_ONE_NODE), WORD_NODE, main);
-        note_num(n, WORD_N_GPUS, x->a->n_gpus);
-    }
+    if (x->a->tier == TIER_ONE_NODE)
+        why_one_node(x);
     if (x->a->tier == TIER_NODES)
         why_nodes(x);
     why_ram(x);
-    why_speed(x);
+    if (by_speed(x))
+        why_speed(x);
     why_main_last(x);
 }
 
@@ -345,5 +454,7 @@ void reasons_refusal(const struct scene *c, struct place_plan *p)
     struct capacity *k = capacity_new(c);
     reasons_refused(c, k, p);
     assumed(c, p);
+    if (!p->optimal)
+        note_num(notes_add(&p->warnings, NOTE_WARN_BUDGET_NONE), WORD_STEPS, p->steps);
     capacity_free(k);
 }

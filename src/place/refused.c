@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "place/capacity.h"
+#include "place/whys.h"
 
 #include <string.h>
 
@@ -53,6 +54,7 @@ struct ask {
     const struct scene *c;
     const struct capacity *k;
     struct place_plan *p;
+    struct whys whys;
     struct line *lines;
     uint32_t n;
 };
@@ -70,6 +72,13 @@ void reasons_left_out(const struct scene *c, struct place_finding *f, uint32_t n
     struct note *n = says(f, LEFT_OUT[why]);
     if (why == SCENE_DRAINED)
         note_str(n, WORD_REASON, c->s->nodes[node].reason);
+}
+
+static void says_all(const struct ask *x, struct place_finding *f, uint32_t node, uint32_t whys)
+{
+    for (uint32_t w = 1; w < SCENE_WHY_COUNT; w++)
+        if (whys >> w & 1)
+            reasons_left_out(x->c, f, node, w);
 }
 
 /* ---- lines ---- */
@@ -90,7 +99,8 @@ static struct line line_at(const struct ask *x, uint32_t i)
 /* The same is to be said of both, but for what exactly is free. */
 static bool alike(const struct ask *x, const struct line *a, const struct line *b)
 {
-    return x->c->dev[a->first].why == x->c->dev[b->first].why && a->layers == b->layers &&
+    return x->whys.dev[a->first] == x->whys.dev[b->first] &&
+           x->c->dev[a->first].kept == x->c->dev[b->first].kept && a->layers == b->layers &&
            a->used == b->used &&
            strcmp(device_at(x->c, a->first)->name, device_at(x->c, b->first)->name) == 0;
 }
@@ -154,9 +164,11 @@ static void put_line(const struct ask *x, const struct line *l)
     if (!f)
         return;
     name_line(x, l, f);
-    const struct scene_device *d = &x->c->dev[l->first];
-    reasons_left_out(x->c, f, l->node, d->why);
-    struct note *n = says(f, d->why ? NOTE_WOULD_HOLD : NOTE_GPU_HOLDS);
+    uint32_t whys = x->whys.dev[l->first];
+    says_all(x, f, l->node, whys);
+    if (x->c->dev[l->first].kept)
+        says(f, NOTE_GPU_KEPT_WHOLE);
+    struct note *n = says(f, whys ? NOTE_WOULD_HOLD : NOTE_GPU_HOLDS);
     note_num(note_num(n, WORD_FREE, l->room), WORD_LAYERS_FIT, l->layers);
     note_num(n, WORD_LAYERS, x->c->m->n_layers);
     if (l->used)
@@ -179,7 +191,7 @@ static void refuse_gpus(struct ask *x)
         add_node(x, order[i]);
     for (uint32_t pass = 0; pass < 2; pass++) /* what may take part comes first */
         for (uint32_t i = 0; i < x->n; i++)
-            if ((x->c->dev[x->lines[i].first].why != SCENE_OK) == (pass == 1))
+            if ((x->whys.dev[x->lines[i].first] != 0) == (pass == 1))
                 put_line(x, &x->lines[i]);
     free(x->lines);
     for (uint32_t i = 0; i < x->c->s->n_nodes; i++) {
@@ -187,7 +199,7 @@ static void refuse_gpus(struct ask *x)
         struct place_finding *f = NULL;
         if (n->why && !n->n_dev && (f = add(x->p, NOTE_AT_NODE))) {
             note_str(&f->what, WORD_NODE, x->c->s->nodes[order[i]].name);
-            reasons_left_out(x->c, f, order[i], n->why);
+            says_all(x, f, order[i], x->whys.node[order[i]]);
         }
     }
 }
@@ -307,12 +319,14 @@ static void summary(const struct ask *x)
 void reasons_refused(const struct scene *c, const struct capacity *k, struct place_plan *p)
 {
     struct ask x = {.c = c, .k = k, .p = p};
+    whys_init(&x.whys, c);
     refuse_gpus(&x);
+    whys_done(&x.whys);
     refuse_ram(&x);
     refuse_limits(&x);
     summary(&x);
     if (p->refused.total == p->refused.n)
         return;
-    struct note *cut = note_str(notes_add(&p->warnings, NOTE_WARN_LIST_CUT), WORD_LIST, "refused");
+    struct note *cut = note_str(notes_add(&p->remarks, NOTE_LIST_CUT), WORD_LIST, "refused");
     note_num(note_num(cut, WORD_SHOWN, p->refused.n), WORD_TOTAL, p->refused.total);
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "place/capacity.h"
+#include "place/objective.h"
 #include "place/trial.h"
 
 #include <string.h>
@@ -44,7 +45,9 @@ static void says_not_better(const struct asked *x, struct place_finding *f, cons
     else if (t->n_gpus > x->a->n_gpus)
         note_num(says(f, NOTE_MORE_GPUS), WORD_N_GPUS, t->n_gpus);
     if (f->says.n == before)
-        note_str(says(f, NOTE_POLICY_PREFERS), WORD_POLICY, x->c->spec->policy.name);
+        note_str(says(f, NOTE_POLICY_PREFERS), WORD_POLICY, x->c->goal->p.name);
+    if (!t->sure)
+        says(f, NOTE_SEARCH_ENDED);
 }
 
 static bool try_spec(const struct asked *x, const struct deployment_spec *spec, struct trial *t)
@@ -165,7 +168,7 @@ static void split(const struct asked *x, enum note_code what, const uint32_t *co
         return;
     }
     double seconds = place_seconds(c, a->main, parts, a->n_parts, 0, 0);
-    struct trial t = {.tier = x->p->tier, .n_nodes = a->n_nodes, .n_gpus = a->n_gpus};
+    struct trial t = {.sure = true, .tier = x->p->tier, .n_nodes = a->n_nodes, .n_gpus = a->n_gpus};
     t.tok_s = seconds > 0 ? 1 / seconds : 0;
     struct place_finding *f = add(x, what);
     note_num(&f->what, WORD_N_GPUS, a->n_parts);
@@ -241,10 +244,11 @@ static void in_ram(const struct asked *x)
     if (x->brief || x->a->n_gpus < 2 || x->p->tier >= TIER_RAM || x->c->spec->want.no_ram)
         return;
     tiers_ram(x->c, TRIAL_STEPS, &ram, &used);
-    x->p->steps += used; /* it may end early: a worse one of its kind is listed then */
+    x->p->steps += used;
     if (ram.feasible) {
         double sec = place_seconds(x->c, ram.main, ram.parts, ram.n_parts, ram.n_cpu, ram.n_moe);
-        struct trial t = {.tier = TIER_RAM, .n_nodes = ram.n_nodes, .n_gpus = ram.n_gpus};
+        struct trial t = {
+            .sure = ram.proved, .tier = TIER_RAM, .n_nodes = ram.n_nodes, .n_gpus = ram.n_gpus};
         t.tok_s = sec > 0 ? 1 / sec : 0;
         struct place_finding *f =
             add(x, ram.n_moe ? NOTE_ALT_EXPERTS_IN_RAM : NOTE_ALT_LAYERS_IN_RAM);
@@ -287,5 +291,5 @@ void reasons_rejected(const struct scene *c, const struct answer *a, const struc
     all_gpus(&x);
     in_ram(&x);
     other_policy(&x);
-    trials_report(&trials, "rejected", p);
+    p->steps += trials.used;
 }

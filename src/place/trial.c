@@ -58,7 +58,7 @@ void trials_report(const struct trials *all, const char *list, struct place_plan
     p->steps += all->used;
     if (!all->n_ended)
         return;
-    struct note *n = note_str(notes_add(&p->warnings, NOTE_WARN_TRIALS), WORD_LIST, list);
+    struct note *n = note_str(notes_add(&p->remarks, NOTE_TRIALS_ENDED), WORD_LIST, list);
     note_num(note_num(n, WORD_SHOWN, all->n_ended), WORD_TOTAL, all->n_run);
 }
 

@@ -237,6 +237,8 @@ static void print_value(const json_t *v, enum word_unit unit, struct buf *out)
         buf_addf(out, "%.3g Gbit/s", x * 8 / 1e9);
     else if (unit == UNIT_TOK_S || unit == UNIT_PERCENT)
         buf_addf(out, "%.1f", x);
+    else if (unit == UNIT_NUMBER)
+        buf_addf(out, "%.6g", x);
     else if (unit == UNIT_MS)
         buf_addf(out, "%.2f", x);
     else

@@ -25,6 +25,7 @@ enum word_unit {
     UNIT_TOK_S,       /* 14.4 */
     UNIT_MS,          /* 69.44 */
     UNIT_PERCENT,     /* 3.1 */
+    UNIT_NUMBER,      /* 0.5 */
     UNIT_BYTES_PER_S, /* 936 (GB/s) */
     UNIT_LINK,        /* 1 Gbit/s; bytes per second */
 };
@@ -41,6 +42,9 @@ enum word_unit {
     X(MODEL, "model", TEXT, "name of a deployment")                                                \
     X(CONSTRAINT, "constraint", TEXT, "key of a constraint, as in a spec")                         \
     X(POLICY, "policy", TEXT, "name of a policy")                                                  \
+    X(ORDER, "order", TEXT, "terms of a policy")                                                   \
+    X(TERM, "term", TEXT, "a term of a policy")                                                    \
+    X(UNIT, "unit", TEXT, "unit of the amount; empty for numbers of things")                       \
     X(REASON, "reason", TEXT, "words of whoever drained the node")                                 \
     X(KV, "kv", TEXT, "type of the KV cache")                                                      \
     X(TEXT, "text", TEXT, "a sentence of another part of the product, in English")                 \
@@ -59,6 +63,7 @@ enum word_unit {
     X(SETS, "n_sets", COUNT, "sets that were looked at")                                           \
     X(MOVES, "n_moves", COUNT, "instances that are moved")                                         \
     X(SECONDS, "seconds", COUNT, "age of what is known")                                           \
+    X(STEPS, "steps", COUNT, "steps of the search")                                                \
     X(SHOWN, "shown", COUNT, "entries listed")                                                     \
     X(TOTAL, "total", COUNT, "entries there are")                                                  \
     X(NEED, "need_bytes", BYTES, "memory that is needed")                                          \
@@ -76,6 +81,8 @@ enum word_unit {
     X(MS, "ms", MS, "predicted milliseconds per token")                                            \
     X(BOUND_MS, "bound_ms", MS, "milliseconds per token that no such plan is below")               \
     X(RTT, "rtt_ms", MS, "round trip of a link")                                                    \
+    X(AMOUNT, "amount", NUMBER, "what the plan has of a term, or of the weighted sum")              \
+    X(BOUND, "bound", NUMBER, "what no such plan is below")                                        \
     X(GAP, "gap_percent", PERCENT, "how much faster a better plan could be at most")               \
     X(RATE, "bytes_per_s", BYTES_PER_S, "memory bandwidth of a GPU")                               \
     X(OTHER_RATE, "other_bytes_per_s", BYTES_PER_S, "memory bandwidth of the other GPU")           \
