@@ -29,7 +29,7 @@ LAST_WORDS = {"fwrite", "fputs", "stderr"}
 # Added by the compiler and its hardening.
 COMPILER = re.compile(r"^(__stack_chk_fail|__(mem|str|v?sn?printf|vasprintf|asprintf)\w*_chk|_GLOBAL_OFFSET_TABLE_"
                       r"|__isoc\d+_\w+|__(asan|ubsan|tsan|sanitizer|msan)_\w+|__sancov_\w+|__gcov_\w+|__sigsetjmp|__tls_get_addr"
-                      r"|__u?(mul|div|mod)[a-z]i\d|__stack_chk_guard|__extendhfsf2|__truncsfhf2)$")
+                      r"|__u?(mul|div|mod|divmod)[a-z]i\d|__popcount[a-z]i2|__float(un)?ti[a-z]f|__fix(uns)?[a-z]fti|__stack_chk_guard|__extendhfsf2|__truncsfhf2)$")
 PARSERS = re.compile(r"^(json_|jansson_|yaml_)\w+$")
 
 
