@@ -36,6 +36,8 @@ command:chromium chromium
 command:fuser psmisc
 command:cbc coinor-cbc
 file:/usr/lib/python3/dist-packages/h11/__init__.py python3-h11
+file:/usr/lib/python3/dist-packages/jsonschema/__init__.py python3-jsonschema
+file:/usr/lib/python3/dist-packages/yaml/__init__.py python3-yaml
 '
 
 have() {

@@ -206,6 +206,8 @@ static int read_files(struct cluster_node *n, const struct doc_at *at, struct er
         char path[CLUSTER_FILE];
         if (doc_text(&item, path, sizeof path, err))
             return -1;
+        if (path[0] != '/')
+            return doc_fault(&item, err, "'%.60s' must be an absolute path", path);
         n->files[n->n_files++] = mem_strdup(path);
     }
     return 0;

@@ -27,7 +27,7 @@ static const char FULL[] =
     "    ram_free: 50GiB\n"
     "    cpus: 16\n"
     "    labels: {rack: r1, zone: 'a=b'}\n"
-    "    files: [/models/a.gguf, b.gguf]\n"
+    "    files: [/models/a.gguf, /b.gguf]\n"
     "    gpus:\n"
     "      - {name: RTX 3090, memory: 24GiB, bandwidth: 936GB/s, count: 2, power: 350W, price: "
     "699.5}\n"
@@ -172,6 +172,8 @@ static const struct {
      "c.yaml:3: nodes[0].labels.a=b: a label's key must be text without '='"},
     {S "nodes:\n- {name: a, ram: 1GiB, files: [/a, '']}\n",
      "c.yaml:3: nodes[0].files[1]: is empty"},
+    {S "nodes:\n- {name: a, ram: 1GiB, files: [b.gguf]}\n",
+     "c.yaml:3: nodes[0].files[0]: 'b.gguf' must be an absolute path"},
     /* GPUs */
     {GPU("{name: y, memory: 8GiB, memroy: 8GiB}"),
      "c.yaml:7: nodes[0].gpus[1]: unknown key 'memroy'; did you mean 'memory'?"},
