@@ -6,13 +6,10 @@
 
 #include "base/doc.h"
 #include "base/mem.h"
-#include "os/file.h"
 #include "place/prices.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { MAX_PRICES = 1 << 20 };
 
 struct size_args {
     struct question_opts q;
@@ -22,14 +19,10 @@ struct size_args {
 /* Checked here, where file and line are known. */
 static json_t *read_prices(const char *path, struct err *err)
 {
-    mem_auto char *text = NULL;
-    size_t n;
-    struct doc d = {0};
+    struct doc d;
     struct prices *p = NULL;
     json_t *out = NULL;
-    if (file_read(path, MAX_PRICES, &text, &n, err))
-        return NULL;
-    if (doc_parse(&d, path, text, n, err) == 0 && prices_read(&p, &d, err) == 0)
+    if (cli_read_doc(path, &d, err) == 0 && prices_read(&p, &d, err) == 0)
         out = json_deep_copy(d.root);
     prices_free(p);
     doc_done(&d);

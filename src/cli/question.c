@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "client/client.h"
 #include "model/shelf.h"
-#include "os/file.h"
 #include "place/ask.h"
 
 #include <string.h>
@@ -82,19 +81,10 @@ void question_edit(json_t *question, const char *op, const char *what)
 
 /* ---- answering ---- */
 
-static int read_doc(const char *path, struct doc *d, struct err *err)
-{
-    mem_auto char *text = NULL;
-    size_t n;
-    if (file_read(path, QUESTION_MAX_FILE, &text, &n, err))
-        return -1;
-    return doc_parse(d, path, text, n, err);
-}
-
 int question_read_cluster(const char *path, struct cluster_snapshot *s, struct err *err)
 {
-    struct doc d = {0};
-    int rc = read_doc(path, &d, err) ? -1 : snapshot_from_doc(s, &d, err);
+    struct doc d;
+    int rc = cli_read_doc(path, &d, err) ? -1 : snapshot_from_doc(s, &d, err);
     doc_done(&d);
     return rc;
 }
@@ -148,10 +138,13 @@ static json_t *model_of(const struct doc_at *at, const char *folder, struct err 
 
 static json_t *models_of(const struct doc *d, const char *folder, struct err *err)
 {
+    /* Those of a cluster file, which it may be at the same time. */
+    static const char *const KEYS[] = {"models",  "schema", "nodes",    "links",
+                                       "reserve", "engine", "instances"};
     size_t n;
     struct doc_at root = doc_root(d), list = doc_member(&root, "models");
-    if (!json_is_object(d->root))
-        return doc_fill(&root, err, "must be a mapping (key: value)"), NULL;
+    if (doc_known_keys(&root, KEYS, ARRAY_LEN(KEYS), err))
+        return NULL;
     if (list.v && doc_list(&list, ASK_MAX_SPECS, &n, err))
         return NULL;
     json_auto_t *specs = json_array();
@@ -169,13 +162,13 @@ static json_t *models_of(const struct doc *d, const char *folder, struct err *er
 
 json_t *question_read_models(const char *path, struct err *err)
 {
-    struct doc d = {0};
+    struct doc d;
     json_t *specs = NULL;
     mem_auto char *folder = cli_absolute(path, err);
     if (!folder)
         return NULL;
     *strrchr(folder, '/') = 0;
-    if (read_doc(path, &d, err) == 0)
+    if (cli_read_doc(path, &d, err) == 0)
         specs = models_of(&d, folder, err);
     doc_done(&d);
     return specs;

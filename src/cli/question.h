@@ -6,8 +6,6 @@
 #include "cli/common.h"
 #include "cli/spec_opts.h"
 
-enum { QUESTION_MAX_FILE = 64 << 20 };
-
 struct question_opts {
     struct spec_opts spec;
     const char *cluster, *name;

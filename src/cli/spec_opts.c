@@ -5,25 +5,18 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cli/common.h"
-#include "os/file.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum { MAX_POLICY_FILE = 1 << 20 };
-
 /* The file's policy, and its constraints as keys of the spec; options come on top of them. */
 static int read_policy_file(const char *path, struct policy *p, json_t *spec, struct err *err)
 {
-    struct doc d = {0};
+    struct doc d;
     mem_auto struct constraints *want = mem_calloc(1, sizeof *want);
-    mem_auto char *text = NULL;
-    size_t n;
-    if (file_read(path, MAX_POLICY_FILE, &text, &n, err))
-        return -1;
-    int rc = doc_parse(&d, path, text, n, err) ? -1 : policy_file_read(p, want, &d, err);
+    int rc = cli_read_doc(path, &d, err) ? -1 : policy_file_read(p, want, &d, err);
     if (!rc)
         constraints_to_json(want, spec);
     doc_done(&d);
