@@ -22,7 +22,7 @@ DOCS = os.path.join(ROOT, "docs")
 DOCUMENT = os.path.join(DOCS, "placement-bench.md")
 TARGETS = {16: 0.1, 64: 1, 1024: 3, 10000: 5}  # ms of one plan, worst family; the median ten times less
 BASELINE_FAMILIES, BASELINE_SIZES, BASELINE_CALLS = ("uniform", "jitter", "small"), (8, 16, 64, 256), 1000  # shown
-COLUMNS = ["family", "model", "gpus", "answers", "optimal", "gap_percent", "steps", "median_ms", "worst_ms", "peak_bytes",
+COLUMNS = ["policy", "family", "model", "gpus", "answers", "optimal", "gap_percent", "steps", "median_ms", "worst_ms", "peak_bytes",
            "explained_median_ms", "explained_worst_ms", "explained_peak_bytes",
            "capped_end", "capped_calls", "capped_ms", "capped_ratio", "subsets_end", "subsets_calls", "subsets_ms", "subsets_ratio"]
 
@@ -51,7 +51,7 @@ def short(x):
 
 def row(cell):
     """A cell as a row of COLUMNS."""
-    r = [cell["family"], cell["model"], cell["gpus"], cell["answers"], cell["optimal"], cell["gap_percent"], cell["steps"]]
+    r = [cell["policy"], cell["family"], cell["model"], cell["gpus"], cell["answers"], cell["optimal"], cell["gap_percent"], cell["steps"]]
     for path in ("search", "explained"):
         p = cell.get(path, {})
         r += [p.get("median_ms"), p.get("worst_ms"), p.get("peak_bytes")]
@@ -103,7 +103,9 @@ def run(bench, options):
 def load(path):
     with open(path, encoding="utf-8") as f:
         doc = json.load(f)
-    doc["cells"] = [dict(zip(doc["columns"], r)) for r in doc["rows"]]
+    cells = [dict(zip(doc["columns"], r)) for r in doc["rows"]]
+    doc["cells"] = [c for c in cells if c["policy"] == "tiered"]
+    doc["policies"] = [c for c in cells if c["policy"] != "tiered"]
     return doc
 
 
@@ -189,6 +191,25 @@ def unproved(doc):
     if not rows:
         return "Every answer of the run is proved."
     return table(["family", "GPUs", "model", "not proved", "largest gap, %", "worst ms", "steps"], rows)
+
+
+def policies(doc):
+    """Preset by size: middle / worst, and how many are proved."""
+    cells = doc["policies"]
+    if not cells:
+        return "Not part of this run."
+    sizes, rows = ordered(cells, "gpus"), []
+    for policy in ordered(cells, "policy"):
+        line = [policy]
+        for n in sizes:
+            these = [c for c in cells if c["policy"] == policy and c["gpus"] == n]
+            line.append("%s / %s" % (ms(middle([c["median_ms"] for c in these])), ms(max(c["worst_ms"] for c in these))))
+        these = [c for c in cells if c["policy"] == policy]
+        worst = max(these, key=lambda c: c["gap_percent"])
+        line.append("%d of %d" % (sum(c["optimal"] for c in these), doc["clusters"] * len(these)))
+        line.append("%.1f" % worst["gap_percent"] if worst["gap_percent"] else "-")
+        rows.append(line)
+    return table(["ms, middle / worst"] + ["%s GPUs" % count(n) for n in sizes] + ["proved", "largest gap, %"], rows)
 
 
 def base_text(c, prefix):
@@ -277,7 +298,7 @@ def report(path):
                % (doc["commit"], doc["date"], doc["machine"]["cpu"], doc["machine"]["cores"], doc["machine"]["memory_gib"],
                   doc["clusters"], doc["seed"], count(doc["baseline_calls"])),
         "targets": targets(doc), "times": times(doc), "models": models(doc), "unproved": unproved(doc),
-        "baseline": baseline(doc), "live": live(doc),
+        "baseline": baseline(doc), "live": live(doc), "policies": policies(doc),
         "mixed": answers(doc, "cluster-mixed"), "small": answers(doc, "cluster-small-gpus")}
     with open(DOCUMENT, encoding="utf-8") as f:
         text = f.read()

@@ -30,7 +30,7 @@ static struct demand DEMANDS[] = {
 struct args {
     struct cell_opts cell;
     const char *family, *model, *json; /* NULL: all; no file */
-    const char *part;                  /* "grid", "live" or "answers"; NULL: all */
+    const char *part;                  /* "answers", "live", "grid", "policies"; NULL: all */
     const char *models, *examples;     /* folders */
     uint64_t gpus, most, clusters;     /* 0: all sizes */
     bool no_explain;
@@ -51,9 +51,10 @@ static int load(const char *dir, struct demand *d, struct err *err)
     return place_demand_init(&d->d, d->facts, d->spec, err);
 }
 
-/* All models on the clusters of one family and size. */
-static void run_size(const struct args *a, const struct family *f, uint32_t n_gpus, json_t *out)
+/* All models on the clusters of one family and size; returns how many answers are wrong. */
+static uint32_t run_size(const struct args *a, const struct family *f, uint32_t n_gpus, json_t *out)
 {
+    uint32_t invalid = 0;
     struct cluster_snapshot s[CELL_MAX_CLUSTERS];
     for (uint32_t i = 0; i < a->cell.clusters; i++)
         world_make(&s[i], f, n_gpus, a->cell.seed + i);
@@ -63,20 +64,43 @@ static void run_size(const struct args *a, const struct family *f, uint32_t n_gp
         struct cell c = {.family = f->name, .n_gpus = n_gpus};
         cell_measure(&c, s, &DEMANDS[i], &a->cell);
         cell_print(&c);
+        invalid += c.invalid;
         json_array_append_new(out, cell_to_json(&c));
     }
     for (uint32_t i = 0; i < a->cell.clusters; i++)
         snapshot_done(&s[i]);
+    return invalid;
 }
 
-static void run_grid(const struct args *a, json_t *out)
+static uint32_t run_grid(const struct args *a, json_t *out)
 {
+    uint32_t invalid = 0;
     cell_print_head();
     for (uint32_t k = 0; world_family(k); k++)
         for (size_t i = 0; i < ARRAY_LEN(SIZES); i++)
             if ((!a->family || strcmp(a->family, world_family(k)->name) == 0) &&
                 (a->gpus ? SIZES[i] == a->gpus : SIZES[i] <= a->most))
-                run_size(a, world_family(k), SIZES[i], out);
+                invalid += run_size(a, world_family(k), SIZES[i], out);
+    return invalid;
+}
+
+/* Every other preset, on fewer families and sizes and without the baseline. */
+static uint32_t run_policies(const struct args *a, json_t *out)
+{
+    static const char *const FAMILIES[] = {"jitter", "singles"};
+    static const uint32_t GPUS[] = {16, 1024, 10000};
+    struct args fewer = *a;
+    uint32_t invalid = 0;
+    fewer.cell.base_calls = 0;
+    for (uint32_t p = 0; policy_preset_name(p); p++) {
+        for (size_t i = 0; i < ARRAY_LEN(DEMANDS); i++)
+            policy_preset(&DEMANDS[i].spec->policy, policy_preset_name(p), NULL);
+        for (uint32_t k = 0; world_family(k) && strcmp(policy_preset_name(p), "tiered") != 0; k++)
+            for (size_t i = 0; i < ARRAY_LEN(FAMILIES) * ARRAY_LEN(GPUS); i++)
+                if (strcmp(world_family(k)->name, FAMILIES[i / ARRAY_LEN(GPUS)]) == 0)
+                    invalid += run_size(&fewer, world_family(k), GPUS[i % ARRAY_LEN(GPUS)], out);
+    }
+    return invalid;
 }
 
 static bool wanted(const struct args *a, const char *part)
@@ -111,8 +135,12 @@ static int run_all(const struct args *a, struct err *err)
     if (wanted(a, "live"))
         bench_live(DEMANDS, ARRAY_LEN(DEMANDS), LIVE_GPUS, a->cell.seed,
                    json_put_array(doc, "live"));
-    if (wanted(a, "grid"))
-        run_grid(a, json_put_array(doc, "cells"));
+    json_t *cells = json_put_array(doc, "cells");
+    uint32_t invalid = wanted(a, "grid") ? run_grid(a, cells) : 0;
+    if (wanted(a, "policies"))
+        invalid += run_policies(a, cells);
+    if (invalid)
+        return err_set(err, ERR_INTERNAL, "%u answers are wrong", invalid);
     if (!a->json)
         return 0;
     mem_auto char *text = json_text(doc);
@@ -138,7 +166,7 @@ static int parse(int argc, char **argv, struct args *a, struct err *err)
          .kind = OPT_STR,
          .out = &a->part,
          .value = "NAME",
-         .help = "only this part: answers, live or grid"},
+         .help = "only this part: answers, live, grid or policies"},
         {.name = "family",
          .kind = OPT_STR,
          .out = &a->family,

@@ -36,6 +36,7 @@ static struct path_figures measure_path(struct cell *c, const struct cluster_sna
 {
     struct path_figures f = {0};
     double ms[CELL_MAX_CLUSTERS];
+    struct err err = {0};
     for (uint32_t i = 0; i < c->clusters; i++) {
         struct place_plan *p;
         uint64_t peak_bytes;
@@ -45,11 +46,15 @@ static struct path_figures measure_path(struct cell *c, const struct cluster_sna
         if (!explained) {
             c->tiers[p->feasible ? p->tier : TIER_NONE]++;
             c->optimal += p->optimal;
+            c->invalid += p->feasible && place_validate(&s[i], &d->d, &p->a, &err);
             c->gap_percent = p->gap_percent > c->gap_percent ? p->gap_percent : c->gap_percent;
             c->steps = p->steps > c->steps ? p->steps : c->steps;
         }
         place_free(p);
     }
+    if (c->invalid)
+        fprintf(stderr, "place_bench: %s %u %s: invalid: %s\n", c->family, c->n_gpus, c->model,
+                err.msg);
     *first_ms = ms[0];
     f.median_ms = bench_middle(ms, c->clusters);
     return f;
@@ -76,6 +81,7 @@ void cell_measure(struct cell *c, const struct cluster_snapshot *s, const struct
 {
     double ours_ms, unused;
     c->model = d->name;
+    c->policy = d->spec->policy.name;
     c->clusters = o->clusters;
     c->search = measure_path(c, s, d, false, &ours_ms);
     if (o->explained)
@@ -91,9 +97,9 @@ void cell_measure(struct cell *c, const struct cluster_snapshot *s, const struct
 
 void cell_print_head(void)
 {
-    printf("%-10s %7s %-12s %9s %9s %9s %9s %9s %10s %-9s %-28s %-18s %s\n", "FAMILY", "GPUS",
-           "MODEL", "MEDIAN", "WORST", "PEAK KiB", "EXPLAINED", "WORST", "STEPS", "OPTIMAL",
-           "ANSWERS", "SUBSETS, CAPPED", "SUBSETS, NO CAP");
+    printf("%-10s %-10s %7s %-12s %9s %9s %9s %9s %9s %10s %-9s %-28s %-18s %s\n", "POLICY",
+           "FAMILY", "GPUS", "MODEL", "MEDIAN", "WORST", "PEAK KiB", "EXPLAINED", "WORST", "STEPS",
+           "OPTIMAL", "ANSWERS", "SUBSETS, CAPPED", "SUBSETS, NO CAP");
 }
 
 static const char *base_text(const struct base_figures *f, char *dst, size_t cap)
@@ -123,8 +129,8 @@ void cell_print(const struct cell *c)
         base_text(&c->capped, capped, sizeof capped);
         base_text(&c->free, all, sizeof all);
     }
-    printf("%-10s %7u %-12s %9.3f %9.3f %9.0f %9.2f %9.2f %10llu %-9s %-28s %-18s %s\n", c->family,
-           c->n_gpus, c->model, c->search.median_ms, c->search.worst_ms,
+    printf("%-10s %-10s %7u %-12s %9.3f %9.3f %9.0f %9.2f %9.2f %10llu %-9s %-28s %-18s %s\n",
+           c->policy, c->family, c->n_gpus, c->model, c->search.median_ms, c->search.worst_ms,
            (double)c->search.peak_bytes / (double)KIB, c->explained.median_ms,
            c->explained.worst_ms, (unsigned long long)c->steps, proved, answers.p ? answers.p : "",
            capped, all);
@@ -153,6 +159,7 @@ json_t *cell_to_json(const struct cell *c)
     json_t *o = json_object();
     json_put_str(o, "family", c->family);
     json_put_str(o, "model", c->model);
+    json_put_str(o, "policy", c->policy);
     json_put_u64(o, "gpus", c->n_gpus);
     json_put_u64(o, "clusters", c->clusters);
     json_t *answers = json_put_object(o, "answers");
@@ -160,6 +167,7 @@ json_t *cell_to_json(const struct cell *c)
         if (c->tiers[t])
             json_put_u64(answers, t == TIER_NONE ? "refused" : place_tier_name(t), c->tiers[t]);
     json_put_u64(o, "optimal", c->optimal);
+    json_put_u64(o, "invalid", c->invalid);
     json_put_double(o, "gap_percent", c->gap_percent);
     json_put_u64(o, "steps", c->steps);
     path_json(o, "search", &c->search);

@@ -26,9 +26,10 @@ struct base_figures {
     double ms, ratio; /* processor time, and how many times ours on the same cluster */
 };
 struct cell {
-    const char *family, *model;
+    const char *family, *model, *policy;
     uint32_t n_gpus, clusters;
     uint32_t tiers[TIER_NONE + 1], optimal; /* clusters by answer; TIER_NONE: refused */
+    uint32_t invalid;                       /* answers that the validator refuses */
     double gap_percent;                     /* the worst */
     uint64_t steps;                         /* the most */
     struct path_figures search, explained;
