@@ -34,7 +34,7 @@ static uint64_t plan_bytes(const struct place_plan *p)
     return sum;
 }
 
-static void give_up(const struct err *err)
+static _Noreturn void give_up(const struct err *err)
 {
     fprintf(stderr, "place_bench: %s\n", err->msg);
     exit(1);
@@ -44,7 +44,7 @@ static void give_up(const struct err *err)
 static void claim(struct churn *c, const struct place_plan *p)
 {
     struct err err = {0};
-    uint32_t id;
+    uint32_t id = 0;
     if (!p->feasible) {
         c->refused++;
         return;
