@@ -45,22 +45,24 @@ static inline bool snode_takes(const struct snode *s, uint32_t q)
     return !s->src->all_or_none || q <= s->n_free || q >= s->n_dev - s->n_free;
 }
 
+/* Tables over the suffixes of a list of nodes. What g devices hold is meant as g or fewer; what
+ * they take is of exactly g. */
 struct bounds {
     struct snode *nodes;
     uint32_t n;
     uint32_t k, g; /* tables reach from 0 to k nodes and 0 to g devices; g is 0 when it is free */
     bool free_g;
-    uint32_t n_by;                           /* of tim in use */
-    int64_t *cap[CAP_COUNT], *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed] */
+    uint32_t n_caps, n_by;  /* of cap and tim in use */
+    int64_t *cap;           /* [n + 1][k + 1][g + 1][main still needed][n_caps] */
+    int64_t *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed] */
 };
 #define BOUNDS_AT(b, i, kk, gg, m)                                                                 \
     ((((size_t)(i) * ((b)->k + 1) + (kk)) * ((b)->g + 1) + (gg)) * 2 + (m))
 
 /* Values are below zero or at PLACE_INF where no choice exists. */
 uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g);
-/* g UINT32_MAX: any number of devices. */
-void bounds_alloc(struct bounds *b, struct snode *nodes, uint32_t n, uint32_t k, uint32_t g,
-                  uint32_t n_by);
+/* The caller has filled nodes, n, k, g, free_g, n_caps and n_by. */
+void bounds_alloc(struct bounds *b);
 void bounds_done(struct bounds *b);
 void bounds_fill_room(struct bounds *b);              /* cap */
 void bounds_fill_time(struct bounds *b, uint32_t by); /* tim[by], from the nodes' worth */

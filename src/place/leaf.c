@@ -217,10 +217,10 @@ static uint16_t least_layer(const struct table *t, uint64_t key)
     uint32_t lo = 0, n = t->n_layers;
     for (uint32_t c = 0; c < t->n_classes; c++) {
         uint64_t left = t->c[c].n - used(t, key, c);
-        for (uint32_t b = 0; left && b < CAP_COUNT; b++)
+        for (uint32_t b = 0; left && b < ranks_n_caps(t->l->ranks); b++)
             room[b] += left * t->c[c].cap[b];
     }
-    for (uint32_t b = 0; b < CAP_COUNT; b++) {
+    for (uint32_t b = 0; b < ranks_n_caps(t->l->ranks); b++) {
         uint64_t all = ranks_measure(t->l->ranks, b, n + 1);
         uint32_t a = lo, z = n;
         while (a < z) { /* the first layer with no more behind it than there is room for */

@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 
+#include <string.h>
+
 void need_init(struct need *n, uint32_t n_layers)
 {
     *n = (struct need){.n = n_layers};
@@ -103,6 +105,11 @@ void fit_fill(struct fit *f, const struct need *n, uint64_t room)
 
 /* ---- ranks ---- */
 
+struct range { /* a need of a range of layers; e is n + 1 with the output layer */
+    uint64_t need;
+    uint16_t s, e;
+};
+
 struct entry {
     uint64_t need;
     uint64_t cap[CAP_COUNT];
@@ -111,21 +118,42 @@ struct entry {
 struct ranks {
     const struct need *n;
     struct entry *e; /* by need, distinct; caps are maxima so far */
-    uint32_t n_entries;
+    uint32_t n_entries, n_caps;
     uint64_t *measure[CAP_COUNT]; /* n + 2 prefix sums */
     struct fit *fits;             /* by rank; lo NULL until asked for */
 };
-
-static int by_need(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    return (x->need > y->need) - (x->need < y->need);
-}
 
 static int by_size(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
+}
+
+/* Byte by byte from the least: there are up to n^2 / 2, and comparing them costs more. */
+static void sort_ranges(struct range *a, size_t n)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < n; i++)
+        most |= a[i].need;
+    mem_auto struct range *other = mem_calloc(n, sizeof *other);
+    struct range *from = a, *to = other;
+    for (uint32_t shift = 0; shift < 64 && most >> shift; shift += 8) {
+        size_t at[256] = {0}, sum = 0;
+        for (size_t i = 0; i < n; i++)
+            at[from[i].need >> shift & 255]++;
+        for (uint32_t d = 0; d < 256; d++) {
+            size_t of = at[d];
+            at[d] = sum;
+            sum += of;
+        }
+        for (size_t i = 0; i < n; i++)
+            to[at[from[i].need >> shift & 255]++] = from[i];
+        struct range *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != a)
+        memcpy(a, from, n * sizeof *a);
 }
 
 /* Sizes that start a class of large layers: where the distinct sizes jump most, as a ratio. */
@@ -158,61 +186,108 @@ static void fill_measures(struct ranks *r)
     const struct need *n = r->n;
     uint64_t large[CAP_COUNT - CAP_LARGE];
     thresholds(n, large);
-    for (uint32_t b = 0; b < CAP_COUNT; b++) {
+    r->n_caps = CAP_LARGE;
+    while (r->n_caps < CAP_COUNT && large[r->n_caps - CAP_LARGE])
+        r->n_caps++;
+    for (uint32_t b = 0; b < r->n_caps; b++) {
         uint64_t *m = r->measure[b] = mem_calloc(n->n + 2, sizeof *m);
         for (uint32_t i = 0; i <= n->n; i++) {
             uint64_t size = i < n->n ? n->sum[i + 1] - n->sum[i] : n->head, x = size;
             if (b == CAP_LAYERS)
                 x = i < n->n;
             else if (b >= CAP_LARGE)
-                x = large[b - CAP_LARGE] && size >= large[b - CAP_LARGE];
+                x = size >= large[b - CAP_LARGE];
             m[i + 1] = m[i] + x;
         }
     }
 }
 
-static void add_entry(struct ranks *r, size_t *at, uint64_t need, uint32_t s, uint32_t e)
+struct ranges { /* those that some room tells apart; the smaller ones only count together */
+    struct range *a;
+    size_t n, cap;
+    struct entry base;
+    bool any_base;
+    uint64_t lo, hi;
+};
+
+static void add_caps(const struct ranks *r, struct entry *x, uint32_t s, uint32_t e)
 {
-    struct entry *x = &r->e[(*at)++];
-    x->need = need;
-    for (uint32_t b = 0; b < CAP_COUNT; b++)
-        x->cap[b] = r->measure[b][e] - r->measure[b][s];
+    for (uint32_t b = 0; b < r->n_caps; b++) {
+        uint64_t m = r->measure[b][e] - r->measure[b][s];
+        x->cap[b] = m > x->cap[b] ? m : x->cap[b];
+    }
 }
 
-struct ranks *ranks_new(const struct need *n)
+static void add_range(const struct ranks *r, struct ranges *all, uint64_t need, uint32_t s,
+                      uint32_t e)
 {
-    struct ranks *r = mem_calloc(1, sizeof *r);
-    r->n = n;
-    fill_measures(r);
-    size_t count = (size_t)n->n * (n->n + 1) / 2 + 2 * (size_t)n->n + 1, at = 0;
-    r->e = mem_calloc(count, sizeof *r->e);
+    if (need > all->hi)
+        return;
+    if (need <= all->lo) {
+        all->base.need = need > all->base.need ? need : all->base.need;
+        all->any_base = true;
+        add_caps(r, &all->base, s, e);
+        return;
+    }
+    mem_grow(&all->a, &all->cap, all->n + 1, sizeof *all->a);
+    all->a[all->n++] = (struct range){need, (uint16_t)s, (uint16_t)e};
+}
+
+static void add_ranges(const struct ranks *r, struct ranges *all)
+{
+    const struct need *n = r->n;
+    uint64_t less = n->first_extra < 0 ? -(uint64_t)n->first_extra : 0;
     for (uint32_t s = 0; s < n->n; s++) {
         uint64_t peak = 0;
         for (uint32_t e = s + 1; e <= n->n; e++) {
             peak = n->peak[e - 1] > peak ? n->peak[e - 1] : peak;
             uint64_t need = n->sum[e] - n->sum[s] + n->fixed + peak;
-            add_entry(r, &at, need, s, e);
+            if (need > all->hi && (s || need - less > all->hi))
+                break;
+            add_range(r, all, need, s, e);
             if (e == n->n)
-                add_entry(r, &at, need + n->head, s, n->n + 1);
+                add_range(r, all, need + n->head, s, n->n + 1);
             if (s == 0 && n->first_extra) /* first ranges differ; they start at layer 0 */
-                add_entry(r, &at, need + (uint64_t)n->first_extra, s, e);
+                add_range(r, all, need + (uint64_t)n->first_extra, s, e);
         }
     }
-    add_entry(r, &at, need_bytes(n, 0, n->n, true, true), 0, n->n + 1);
-    qsort(r->e, at, sizeof *r->e, by_need);
-    uint32_t out = 0;
-    struct entry best = {0};
-    for (size_t i = 0; i < at; i++) {
-        best.need = r->e[i].need;
-        for (uint32_t b = 0; b < CAP_COUNT; b++)
-            best.cap[b] = r->e[i].cap[b] > best.cap[b] ? r->e[i].cap[b] : best.cap[b];
-        if (out && r->e[out - 1].need == best.need)
-            out--;
-        r->e[out++] = best;
+    add_range(r, all, need_bytes(n, 0, n->n, true, true), 0, n->n + 1);
+}
+
+struct ranks *ranks_new(const struct need *n)
+{
+    return ranks_new_within(n, 0, UINT64_MAX);
+}
+
+struct ranks *ranks_new_within(const struct need *n, uint64_t lo, uint64_t hi)
+{
+    struct ranks *r = mem_calloc(1, sizeof *r);
+    r->n = n;
+    fill_measures(r);
+    struct ranges all = {.lo = lo, .hi = hi};
+    add_ranges(r, &all);
+    sort_ranges(all.a, all.n);
+    r->e = mem_calloc(all.n + 1, sizeof *r->e);
+    if (all.any_base)
+        r->e[r->n_entries++] = all.base;
+    for (size_t i = 0; i < all.n; i++) {
+        uint32_t k = r->n_entries;
+        if (k && r->e[k - 1].need == all.a[i].need)
+            k--;
+        else if (k)
+            r->e[k] = r->e[k - 1];
+        r->e[k].need = all.a[i].need;
+        add_caps(r, &r->e[k], all.a[i].s, all.a[i].e);
+        r->n_entries = k + 1;
     }
-    r->n_entries = out;
-    r->fits = mem_calloc(out + 1, sizeof *r->fits);
+    free(all.a);
+    r->fits = mem_calloc(r->n_entries + 1, sizeof *r->fits);
     return r;
+}
+
+uint32_t ranks_n_caps(const struct ranks *r)
+{
+    return r->n_caps;
 }
 
 void ranks_free(struct ranks *r)

@@ -36,8 +36,11 @@ struct fit {
 };
 
 struct ranks;
-/* Sorts the needs of all ranges: O(n^2 log n). `n` is borrowed. */
+/* Sorts the needs of all ranges: O(n^2). `n` is borrowed. */
 struct ranks *ranks_new(const struct need *n);
+/* The same where all rooms that will be asked for are known to lie from lo to hi; only needs
+ * between them are told apart. */
+struct ranks *ranks_new_within(const struct need *n, uint64_t lo, uint64_t hi);
 void ranks_free(struct ranks *r);
 uint32_t ranks_of(const struct ranks *r, uint64_t room); /* 0: holds nothing */
 uint64_t ranks_room(const struct ranks *r, uint32_t rank); /* the least of that rank */
@@ -46,6 +49,7 @@ uint64_t ranks_room(const struct ranks *r, uint32_t rank); /* the least of that 
  * measures: layers; bytes; and layers at least as large as some size, which sees that small layers
  * are few. The output layer counts as one more layer of its size (not in the first measure). */
 enum { CAP_LAYERS, CAP_BYTES, CAP_LARGE, CAP_COUNT = CAP_LARGE + 3 };
+uint32_t ranks_n_caps(const struct ranks *r); /* measures in use; the others are all 0 */
 const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank); /* [CAP_COUNT] */
 /* Measure b of the first x layers; x = n + 1: of all of them and the output layer. */
 uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x);

@@ -123,7 +123,7 @@ static uint64_t with(const struct top *t, uint64_t x)
 bool prepare_enough(const struct solver *v, uint32_t most)
 {
     bool enough = true;
-    for (uint32_t c = 0; c < CAP_COUNT && enough; c++) {
+    for (uint32_t c = 0; c < v->n_caps && enough; c++) {
         struct top t = {.item = mem_calloc(most + 1, sizeof *t.item), .k = most};
         uint64_t cpu = 0;
         for (uint32_t i = 0; i < v->n_nodes; i++) {
@@ -143,7 +143,7 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
 {
     struct top top[CAP_COUNT];
     uint64_t cpu[CAP_COUNT] = {0};
-    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+    for (uint32_t c = 0; c < v->n_caps; c++) {
         top[c] = (struct top){.item = mem_calloc(k, sizeof *top[c].item), .k = k};
         for (uint32_t i = 0; i < v->n_nodes; i++) {
             const struct snode *s = &v->nodes[i];
@@ -160,7 +160,7 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
         hi = v->nodes[lo].class_end;
         const struct snode *s = &v->nodes[lo];
         bool may = true;
-        for (uint32_t c = 0; c < CAP_COUNT; c++)
+        for (uint32_t c = 0; c < v->n_caps; c++)
             may = may && with(&top[c], s->cap[c][s->n_dev]) + cpu[c] >= v->want[c];
         if (!may)
             continue;
@@ -171,7 +171,7 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
         for (uint32_t c = start; c < n; c++)
             list[c].class_end = n;
     }
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    for (uint32_t c = 0; c < v->n_caps; c++)
         free(top[c].item);
     *out = list;
     return n;
@@ -205,7 +205,7 @@ void prepare_stage(struct solver *v)
         return;
     v->stage_caps = mem_calloc(p->n_speeds + 1, sizeof *v->stage_caps);
     for (uint32_t s = 0; s < p->n_speeds; s++)
-        for (uint32_t c = 0; c < CAP_COUNT; c++)
+        for (uint32_t c = 0; c < v->n_caps; c++)
             v->stage_caps[s][c] =
                 most_within(v, &p->speeds[s], c, p->stage_ns - p->speeds[s].fixed);
 }
@@ -216,7 +216,7 @@ const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64
     if (!v->stage_caps)
         return cap;
     const uint64_t *stage = v->stage_caps[d->speed];
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    for (uint32_t c = 0; c < v->n_caps; c++)
         own[c] = cap[c] < stage[c] ? cap[c] : stage[c];
     return own;
 }

@@ -203,10 +203,11 @@ static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m
 {
     const struct bounds *b = x->b;
     size_t at = BOUNDS_AT(b, i, k, b->free_g ? 0 : g, m);
-    if (b->cap[0][at] < 0)
+    const int64_t *cap = b->cap + at * b->n_caps;
+    if (cap[0] < 0)
         return false;
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
-        if ((uint64_t)(a->cap[c] + b->cap[c][at]) < x->v->want[c])
+    for (uint32_t c = 0; c < b->n_caps; c++)
+        if ((uint64_t)(a->cap[c] + cap[c]) < x->v->want[c])
             return false;
     if (x->goal == GOAL_FITS)
         return true;
@@ -254,7 +255,7 @@ static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint3
         if (q == 0 && !main)
             break;
         struct acc next = *a;
-        for (uint32_t c = 0; c < CAP_COUNT; c++)
+        for (uint32_t c = 0; c < x->v->n_caps; c++)
             next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
         for (uint32_t d = 0; d < q; d++)
             push(x, s, s->top[d]);
@@ -263,9 +264,9 @@ static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint3
     }
 }
 
-static void add_caps(struct acc *a, const uint64_t *cap, int64_t sign)
+static void add_caps(const struct search *x, struct acc *a, const uint64_t *cap, int64_t sign)
 {
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    for (uint32_t c = 0; c < x->v->n_caps; c++)
         a->cap[c] += sign * (int64_t)cap[c];
 }
 
@@ -299,7 +300,7 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
     struct acc next = *a;
     uint64_t own[CAP_COUNT];
     for (uint32_t q = 0; q < most; q++) {
-        add_caps(&next, solver_caps(x->v, &s->src->dev[r->first + q], own), 1);
+        add_caps(x, &next, solver_caps(x->v, &s->src->dev[r->first + q], own), 1);
         push(x, s, r->first + q);
     }
     /* Most first; the sums are taken off again one device at a time. */
@@ -312,7 +313,7 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
             take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
         x->n_pick = before + (q ? q - 1 : 0);
         if (q)
-            add_caps(&next, solver_caps(x->v, &s->src->dev[r->first + q - 1], own), -1);
+            add_caps(x, &next, solver_caps(x->v, &s->src->dev[r->first + q - 1], own), -1);
     }
 }
 
@@ -329,7 +330,7 @@ static void take_node(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint
     }
     struct acc next = *a;
     if (main)
-        add_caps(&next, s->cpu_cap, 1);
+        add_caps(x, &next, s->cpu_cap, 1);
     for (uint32_t by = 0; by < x->b->n_by; by++) {
         const struct worth *w = &s->by[by];
         next.tim[by] = value_add(next.tim[by], main ? w->own_loc : w->own_rem);

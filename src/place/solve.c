@@ -154,7 +154,7 @@ static uint32_t fewest(const struct solver *v, uint32_t c)
 
 static uint32_t k_least(const struct solver *v, uint32_t k)
 {
-    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+    for (uint32_t c = 0; c < v->n_caps; c++) {
         uint32_t x = fewest(v, c);
         k = x > k ? x : k;
     }
@@ -220,7 +220,15 @@ static bool tables_open(struct solver *v, uint32_t k, uint32_t g, uint64_t max_c
     }
     if (n < k)
         return false;
-    bounds_alloc(&t->b, t->nodes, n, k, g, v->n_by);
+    bool free_g = g == UINT32_MAX;
+    t->b = (struct bounds){.nodes = t->nodes,
+                           .n = n,
+                           .k = k,
+                           .g = free_g ? 0 : g,
+                           .free_g = free_g,
+                           .n_caps = v->n_caps,
+                           .n_by = v->n_by};
+    bounds_alloc(&t->b);
     bounds_fill_room(&t->b);
     v->steps += bounds_size(n, k, t->b.g);
     return true;

@@ -12,6 +12,7 @@ struct solver {
     uint32_t n_nodes;
     uint64_t steps, budget;
     uint32_t n_layers;
+    uint32_t n_caps;          /* measures in use */
     uint64_t want[CAP_COUNT]; /* measures of the whole model */
     int64_t scale;            /* of ns in the value */
     int64_t ceiling;          /* answers have less value than this */

@@ -78,10 +78,10 @@ static void fill_caps(const struct solver *v, struct snode *s)
     uint64_t own[CAP_COUNT];
     for (uint32_t q = 0; q < s->n_dev; q++) {
         const uint64_t *cap = solver_caps(v, &s->src->dev[s->top[q]], own);
-        for (uint32_t c = 0; c < CAP_COUNT; c++)
+        for (uint32_t c = 0; c < v->n_caps; c++)
             s->cap[c][q + 1] = cap[c];
     }
-    for (uint32_t c = 0; c < CAP_COUNT; c++) {
+    for (uint32_t c = 0; c < v->n_caps; c++) {
         if (v->stage_caps)
             qsort(s->cap[c] + 1, s->n_dev, sizeof **s->cap, more);
         for (uint32_t q = 0; q < s->n_dev; q++)
@@ -100,7 +100,7 @@ static void fill_cpu(const struct solver *v, struct snode *s)
     while (p->stage_ns && s->cpu_lay && p->cpu_ns[s->cpu_lay] > p->stage_ns)
         s->cpu_lay--;
     s->main_ok = s->cpu_lay > 0;
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    for (uint32_t c = 0; c < v->n_caps; c++)
         s->cpu_cap[c] = ranks_measure(v->ranks, c, s->cpu_lay);
 }
 
@@ -126,13 +126,13 @@ static uint32_t drop_useless(struct solver *v, struct pnode *src)
     return n_free;
 }
 
-static void alloc_node(struct snode *s, uint32_t n_by)
+static void alloc_node(const struct solver *v, struct snode *s)
 {
     size_t n = s->n_dev, one = 5 * n + 2 + 2 * s->n_groups;
-    uint64_t *p = mem_calloc(CAP_COUNT * (n + 1) + n_by * one, sizeof *p);
-    for (uint32_t c = 0; c < CAP_COUNT; c++, p += n + 1)
+    uint64_t *p = mem_calloc(v->n_caps * (n + 1) + v->n_by * one, sizeof *p);
+    for (uint32_t c = 0; c < v->n_caps; c++, p += n + 1)
         s->cap[c] = p;
-    for (uint32_t i = 0; i < n_by; i++, p += one) {
+    for (uint32_t i = 0; i < v->n_by; i++, p += one) {
         struct worth *w = &s->by[i];
         w->one = (int64_t *)p;
         w->loc = w->one + n;
@@ -157,7 +157,7 @@ static void init_node(struct solver *v, struct pnode *src, struct snode *s)
             s->groups[s->n_groups++] = (struct group){i, 0};
         s->groups[s->n_groups - 1].n++;
     }
-    alloc_node(s, v->n_by);
+    alloc_node(v, s);
     qsort_r(s->top, n, sizeof *s->top, by_rank, src->dev);
     fill_caps(v, s);
     fill_cpu(v, s);
@@ -180,14 +180,27 @@ static void fill_goal(struct solver *v)
     v->n_by = v->costs && p->limit_ns ? 2 : 1;
 }
 
+static struct ranks *new_ranks(const struct problem *p)
+{
+    uint64_t lo = UINT64_MAX, hi = 0;
+    for (uint32_t i = 0; i < p->n_nodes; i++)
+        for (uint32_t d = 0; d < p->nodes[i].n_dev; d++) {
+            uint64_t room = p->nodes[i].dev[d].room;
+            lo = room < lo ? room : lo;
+            hi = room > hi ? room : hi;
+        }
+    return ranks_new_within(p->need, lo < hi ? lo : hi, hi);
+}
+
 struct solver *solver_new(struct problem *p, uint64_t steps)
 {
     struct solver *v = mem_calloc(1, sizeof *v);
     v->p = p;
     v->budget = steps;
     v->n_layers = p->need->n;
-    v->ranks = ranks_new(p->need);
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    v->ranks = new_ranks(p);
+    v->n_caps = ranks_n_caps(v->ranks);
+    for (uint32_t c = 0; c < v->n_caps; c++)
         v->want[c] = ranks_measure(v->ranks, c, v->n_layers + 1);
     v->steps = (uint64_t)v->n_layers * v->n_layers;
     fill_goal(v);
