@@ -16,6 +16,18 @@ void bounds_alloc(struct bounds *b)
     b->cap = mem_calloc(cells * b->n_caps, sizeof *b->cap);
     for (uint32_t i = 0; i < b->n_by; i++)
         b->tim[i] = mem_calloc(cells, sizeof **b->tim);
+    size_t shares = 0;
+    for (uint32_t i = 0; i < b->n; i++)
+        shares += 3 * (size_t)b->nodes[i].n_dev + b->nodes[i].n_groups + 2;
+    int64_t *at = b->shares = mem_calloc(2 * b->n_by * shares + 1, sizeof *at);
+    for (uint32_t i = 0; i < 2 * b->n * b->n_by; i++) {
+        struct snode *s = &b->nodes[i / 2 / b->n_by];
+        struct share *x = &s->by[i / 2 % b->n_by][i % 2];
+        x->least = at;
+        x->units = x->least + s->n_dev + 1;
+        x->group = x->units + s->n_dev + 1;
+        at = x->group + s->n_dev + s->n_groups;
+    }
 }
 
 void bounds_done(struct bounds *b)
@@ -23,6 +35,7 @@ void bounds_done(struct bounds *b)
     free(b->cap);
     for (uint32_t i = 0; i < BY_COUNT; i++)
         free(b->tim[i]);
+    free(b->shares);
     *b = (struct bounds){0};
 }
 
@@ -59,7 +72,7 @@ static void time_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint3
     for (uint32_t main = 0; k && main <= m; main++) {
         if (main && !s->main_ok)
             continue;
-        const int64_t *val = main ? s->by[by].loc : s->by[by].rem;
+        const int64_t *val = s->by[by][main].least;
         for (uint32_t q = !main; q <= most; q++) {
             int64_t rest = tim[BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, m - main)];
             if (rest >= PLACE_INF || !snode_takes(s, q))
@@ -100,4 +113,38 @@ void bounds_fill_time(struct bounds *b, uint32_t by)
     for (uint32_t i = 0; i <= b->n; i++)
         b->tim[by][BOUNDS_AT(b, i, 0, 0, 0)] = 0;
     sweep(b, by, time_at);
+}
+
+/* The choice at node i that the least value in its table stands for; false: node i is left out. */
+static bool chosen(const struct bounds *b, uint32_t by, uint32_t i, uint32_t *k, uint32_t *g,
+                   uint32_t *m, int64_t *units)
+{
+    const struct snode *s = &b->nodes[i];
+    const int64_t *tim = b->tim[by];
+    int64_t least = tim[BOUNDS_AT(b, i, *k, *g, *m)];
+    if (*k == 0 || tim[BOUNDS_AT(b, i + 1, *k, *g, *m)] == least)
+        return false;
+    uint32_t most = b->free_g || s->n_dev < *g ? s->n_dev : *g;
+    for (uint32_t main = 0; main <= *m; main++)
+        for (uint32_t q = !main; q <= most && (!main || s->main_ok); q++) {
+            uint32_t left = b->free_g ? 0 : *g - q;
+            int64_t rest = tim[BOUNDS_AT(b, i + 1, *k - 1, left, *m - main)];
+            if (rest >= PLACE_INF || !snode_takes(s, q) || rest + s->by[by][main].least[q] != least)
+                continue;
+            *units += s->by[by][main].units[q];
+            *k -= 1;
+            *g = left;
+            *m -= main;
+            return true;
+        }
+    return false; /* saturated: no choice adds up to it */
+}
+
+int64_t bounds_units(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g)
+{
+    int64_t units = 0;
+    uint32_t m = 1;
+    for (uint32_t i = 0; i < b->n && k; i++)
+        chosen(b, by, i, &k, &g, &m, &units);
+    return units;
 }

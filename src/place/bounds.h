@@ -17,11 +17,11 @@ struct group { /* devices of one speed and cost in one node, by rank, best first
 /* What the bounds on time add up: the value; or plain time, needed in addition where answers have
  * costs and a limit on time. */
 enum { BY_VALUE, BY_TIME, BY_COUNT };
-struct worth {    /* least value (or time) at the current price per layer, of a node taking part */
-    int64_t *one; /* n_dev: of each device, without the network */
-    int64_t *loc, *rem;       /* n_dev + 1: with q devices, as the main node and as another one */
-    int64_t *gloc, *grem;     /* n_dev + n_groups: with q of a group alone, from first + group on */
-    int64_t own_loc, own_rem; /* with no device yet: costs, the main node's CPU */
+struct share {      /* of one node at the current price, as the main node or another one */
+    int64_t own;    /* least with no device yet: costs, the main node's CPU */
+    int64_t *least; /* n_dev + 1: with q devices, own included */
+    int64_t *units; /* n_dev + 1: what those hold of the priced measure */
+    int64_t *group; /* n_dev + n_groups: with q of a group alone, from first + group on */
 };
 
 struct snode {
@@ -33,10 +33,10 @@ struct snode {
     uint32_t n_groups;
     uint32_t n_free; /* of all_or_none: devices that may be used or not all the same */
     bool main_ok;
-    uint32_t *top;            /* n_dev: indexes of devices, best rank first */
-    uint64_t *cap[CAP_COUNT]; /* n_dev + 1: most with any q devices */
-    struct worth by[BY_COUNT];
-    uint32_t cpu_lay; /* as main: layers on its CPU at most, and their measures */
+    uint32_t *top;                /* n_dev: indexes of devices, best rank first */
+    uint64_t *cap[CAP_COUNT];     /* n_dev + 1: most with any q devices */
+    struct share by[BY_COUNT][2]; /* by main or not; allocated with the bounds */
+    uint32_t cpu_lay;             /* as main: layers on its CPU at most, and their measures */
     uint64_t cpu_cap[CAP_COUNT];
 };
 /* Whether q of its devices can be what is used of it. */
@@ -55,16 +55,19 @@ struct bounds {
     uint32_t n_caps, n_by;  /* of cap and tim in use */
     int64_t *cap;           /* [n + 1][k + 1][g + 1][main still needed][n_caps] */
     int64_t *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed] */
+    int64_t *shares;        /* of all nodes */
 };
 #define BOUNDS_AT(b, i, kk, gg, m)                                                                 \
     ((((size_t)(i) * ((b)->k + 1) + (kk)) * ((b)->g + 1) + (gg)) * 2 + (m))
 
 /* Values are below zero or at PLACE_INF where no choice exists. */
 uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g);
-/* The caller has filled nodes, n, k, g, free_g, n_caps and n_by. */
+/* The caller has filled nodes, n, k, g, free_g, n_caps and n_by. The nodes get their shares. */
 void bounds_alloc(struct bounds *b);
 void bounds_done(struct bounds *b);
 void bounds_fill_room(struct bounds *b);              /* cap */
-void bounds_fill_time(struct bounds *b, uint32_t by); /* tim[by], from the nodes' worth */
+void bounds_fill_time(struct bounds *b, uint32_t by); /* tim[by], from the nodes' shares */
+/* What the best choice of k nodes and g devices holds of the priced measure. */
+int64_t bounds_units(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g);
 
 #endif

@@ -329,7 +329,7 @@ const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank)
 
 uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x)
 {
-    return r->measure[b][x];
+    return b < r->n_caps ? r->measure[b][x] : 0;
 }
 
 uint32_t ranks_layers(const struct ranks *r, uint32_t rank)

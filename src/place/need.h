@@ -42,7 +42,7 @@ struct ranks *ranks_new(const struct need *n);
  * between them are told apart. */
 struct ranks *ranks_new_within(const struct need *n, uint64_t lo, uint64_t hi);
 void ranks_free(struct ranks *r);
-uint32_t ranks_of(const struct ranks *r, uint64_t room); /* 0: holds nothing */
+uint32_t ranks_of(const struct ranks *r, uint64_t room);   /* 0: holds nothing */
 uint64_t ranks_room(const struct ranks *r, uint32_t rank); /* the least of that rank */
 /* Capacities: the most of some additive measure of layers that any range of a rank holds. Whatever
  * the measure, devices whose capacities sum to less than the model's total cannot hold it. The

@@ -1,4 +1,4 @@
-/* Node profiles, equal kinds, bounds by node, and prices; see solve.h and bounds.h. */
+/* Links, floors, and which nodes can take part; see solve.h and bounds.h. */
 #include "place/solve_int.h"
 
 #include "base/mem.h"
@@ -71,7 +71,6 @@ void prepare_floor(struct solver *v)
         v->floor_ns += least[l];
     }
     v->excess = mem_calloc(p->n_speeds + 1, sizeof *v->excess);
-    v->price = mem_calloc((size_t)p->n_speeds * (n + 1) + 1, sizeof *v->price);
     for (uint32_t s = 0; s < p->n_speeds; s++) {
         for (uint32_t l = 0; l < n; l++)
             d[l] = layer_ns(p->speeds[s].cum, l) - least[l];
@@ -219,86 +218,4 @@ const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64
     for (uint32_t c = 0; c < v->n_caps; c++)
         own[c] = cap[c] < stage[c] ? cap[c] : stage[c];
     return own;
-}
-
-/* ---- prices ---- */
-
-static int by_value(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Least sums of q devices of a node, and inside each group; `more` is what each costs in addition.
- * one[] has the devices' own values, ascending inside a group. */
-static void sum_up(const struct snode *s, const int64_t *one, int64_t more, int64_t own,
-                   int64_t *all, int64_t *group)
-{
-    all[0] = own;
-    for (uint32_t g = 0; g < s->n_groups; g++) {
-        const struct group *r = &s->groups[g];
-        int64_t *out = group + r->first + g;
-        out[0] = 0;
-        for (uint32_t i = 0; i < r->n; i++) {
-            all[r->first + i + 1] = value_add(one[r->first + i], more);
-            out[i + 1] = value_add(out[i], all[r->first + i + 1]);
-        }
-    }
-    if (s->n_groups > 1)
-        qsort(all + 1, s->n_dev, sizeof *all, by_value);
-    for (uint32_t q = 1; q <= s->n_dev; q++)
-        all[q] = value_add(all[q - 1], all[q]);
-}
-
-/* price[speed][x]: least excess of a device that holds at most x layers, at this price. */
-static void fill_price(struct solver *v, int64_t scale, int64_t lambda)
-{
-    for (uint32_t s = 0; s < v->p->n_speeds; s++) {
-        int64_t *row = v->price + (size_t)s * (v->n_layers + 1);
-        row[0] = PLACE_INF; /* a device without a layer is no device */
-        for (uint32_t x = 1; x <= v->n_layers; x++) {
-            int64_t t = value_mul(scale, v->excess[s][x]) - lambda * x;
-            row[x] = row[x - 1] < t ? row[x - 1] : t;
-        }
-    }
-}
-
-static int64_t cpu_worth(const struct solver *v, const struct snode *s, int64_t scale,
-                         int64_t lambda)
-{
-    int64_t best = s->cpu_lay ? PLACE_INF : 0;
-    for (uint32_t x = 1; x <= s->cpu_lay; x++) {
-        int64_t t = value_mul(scale, v->cpu_excess[x]) - lambda * x;
-        best = t < best ? t : best;
-    }
-    return best;
-}
-
-static void fill_worth(struct solver *v, uint32_t by, struct snode *s, int64_t lambda)
-{
-    const struct problem *p = v->p;
-    struct worth *w = &s->by[by];
-    bool costs = by == BY_VALUE;
-    int64_t scale = value_scale(v, by);
-    for (uint32_t d = 0; d < s->n_dev; d++) {
-        const struct pdev *x = &s->src->dev[d];
-        uint64_t own[CAP_COUNT];
-        size_t row = (size_t)x->speed * (v->n_layers + 1);
-        int64_t t = v->price[row + solver_caps(v, x, own)[CAP_LAYERS]];
-        t = value_add(t, value_mul(scale, p->speeds[x->speed].fixed));
-        w->one[d] = costs ? value_add(t, x->cost) : t;
-    }
-    w->own_rem = costs ? s->src->cost : 0;
-    w->own_loc = value_add(cpu_worth(v, s, scale, lambda), w->own_rem);
-    w->own_loc = costs ? value_add(w->own_loc, s->src->main_cost) : w->own_loc;
-    sum_up(s, w->one, 0, w->own_loc, w->loc, w->gloc);
-    int64_t hop = value_add(value_mul(scale, v->net_min.fixed), costs ? p->hop_cost : 0);
-    sum_up(s, w->one, hop, w->own_rem, w->rem, w->grem);
-}
-
-void prepare_prices(struct solver *v, uint32_t by, struct snode *nodes, uint32_t n, int64_t lambda)
-{
-    fill_price(v, value_scale(v, by), lambda);
-    for (uint32_t i = 0; i < n; i++)
-        fill_worth(v, by, &nodes[i], lambda);
 }

@@ -242,26 +242,28 @@ static void push(struct search *x, const struct snode *s, uint32_t dev)
     x->dev[x->n_pick++] = dev;
 }
 
-/* The best q devices of a node, for "does it fit". */
+/* The best q devices of a node, for "does it fit". Where the number is bounded, fewer than there
+ * are make sense only when the bound is reached in the end. */
 static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
                      const struct acc *a)
 {
     const struct snode *s = &x->b->nodes[j];
-    uint32_t most = x->b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g, mark = x->n_pick;
-    uint32_t least = x->b->free_g ? most : !main;
-    if (!x->b->free_g && k == 1)
-        least = most = g <= s->n_dev ? g : s->n_dev;
+    bool any = x->b->free_g, fewer = x->fewer;
+    uint32_t most = any || s->n_dev < g ? s->n_dev : g, least = any || k == 1 ? most : !main;
+    uint32_t mark = x->n_pick;
     for (uint32_t q = most + 1; q-- > least && !x->stopped;) {
-        if (q == 0 && !main)
+        if ((q == 0 && !main) || (k == 1 && !any && fewer && q < g))
             break;
         struct acc next = *a;
         for (uint32_t c = 0; c < x->v->n_caps; c++)
             next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
         for (uint32_t d = 0; d < q; d++)
             push(x, s, s->top[d]);
-        descend(x, j, k - 1, g - (x->b->free_g ? 0 : q), m - main, &next);
+        x->fewer = fewer || q < s->n_dev;
+        descend(x, j, k - 1, g - (any ? 0 : q), m - main, &next);
         x->n_pick = mark;
     }
+    x->fewer = fewer;
 }
 
 static void add_caps(const struct search *x, struct acc *a, const uint64_t *cap, int64_t sign)
@@ -306,8 +308,8 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
     /* Most first; the sums are taken off again one device at a time. */
     for (uint32_t q = most + 1; q-- > 0;) {
         for (uint32_t by = 0; by < x->b->n_by; by++) {
-            const int64_t *val = main ? s->by[by].gloc : s->by[by].grem;
-            next.tim[by] = value_add(a->tim[by], val[r->first + grp + q]);
+            const int64_t *sum = s->by[by][main].group;
+            next.tim[by] = value_add(a->tim[by], sum[r->first + grp + q]);
         }
         if (group_takes(x, s, grp, q, before - mark))
             take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
@@ -331,10 +333,8 @@ static void take_node(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint
     struct acc next = *a;
     if (main)
         add_caps(x, &next, s->cpu_cap, 1);
-    for (uint32_t by = 0; by < x->b->n_by; by++) {
-        const struct worth *w = &s->by[by];
-        next.tim[by] = value_add(next.tim[by], main ? w->own_loc : w->own_rem);
-    }
+    for (uint32_t by = 0; by < x->b->n_by; by++)
+        next.tim[by] = value_add(next.tim[by], s->by[by][main].own);
     take_groups(x, j, 0, k, g, m, main, x->n_pick, &next);
 }
 
@@ -349,9 +349,11 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
         }
         if (!can(x, j, k, g, m, a))
             return;
-        if (m && x->b->nodes[j].main_ok)
+        bool main = m && x->b->nodes[j].main_ok;
+        bool other = (k > 1 || !m) && !(main && x->any_main);
+        if (main)
             take_node(x, j, k, g, m, true, a);
-        if (k > 1 || !m)
+        if (other)
             take_node(x, j, k, g, m, false, a);
     }
 }
@@ -368,6 +370,9 @@ void search_run(struct search *x, uint32_t g)
     size_t room = 0;
     for (uint32_t i = 0; i < x->b->n; i++)
         room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;
+    /* Where only sizes matter, the first node that can be the main one may as well be: a main node
+     * of which no device is used could be left out, and fewer nodes do not hold it. */
+    x->any_main = x->goal == GOAL_FITS && !x->v->p->cpu_ns && x->k <= x->v->k_holds;
     room = room * x->k + 1;
     x->n_pick = x->leaves = 0;
     x->found = x->stopped = x->unsure = false;

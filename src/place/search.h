@@ -26,6 +26,8 @@ struct search {
     /* The path. */
     uint32_t *node, *dev, n_pick;
     uint32_t main, most_dev;
+    bool fewer;    /* of some node fewer devices than it has */
+    bool any_main; /* which node is the main one does not matter */
 };
 
 /* Exactly k nodes with g devices (at most g where the bounds leave their number free).

@@ -15,69 +15,6 @@ static uint64_t deadline(const struct solver *v)
 
 /* ---- value ---- */
 
-struct pricing {
-    struct solver *v;
-    struct bounds *b;
-    uint32_t by, k, g;
-    int64_t lambda, rest;
-};
-
-/* No answer is below this, whatever the price. Leaves the tables filled for it. */
-static int64_t bound_at(struct pricing *t, int64_t lambda)
-{
-    struct solver *v = t->v;
-    prepare_prices(v, t->by, t->b->nodes, t->b->n, lambda);
-    bounds_fill_time(t->b, t->by);
-    v->steps += bounds_size(t->b->n, t->k, t->b->g) / 4 + 1;
-    t->lambda = lambda;
-    int64_t ns = v->floor_ns + v->p->base_ns + (t->k > 1 ? v->net_min.once : 0);
-    t->rest = value_add(value_mul(value_scale(v, t->by), ns), lambda * v->n_layers);
-    int64_t x = t->b->tim[t->by][BOUNDS_AT(t->b, 0, t->k, t->b->free_g ? 0 : t->g, 1)];
-    return x >= PLACE_INF ? PLACE_INF : value_add(x, t->rest);
-}
-
-/* The dearest single layer: no higher price is useful. Sums of prices stay within PLACE_INF. */
-static int64_t lambda_max(const struct solver *v, int64_t scale)
-{
-    int64_t most = 0;
-    for (uint32_t s = 0; s < v->p->n_speeds; s++)
-        for (uint32_t x = 1; x <= v->n_layers; x++) {
-            int64_t step = v->excess[s][x] - v->excess[s][x - 1];
-            most = step > most ? step : most;
-        }
-    for (uint32_t x = 1; x <= v->n_layers; x++) {
-        int64_t step = v->cpu_excess[x] - v->cpu_excess[x - 1];
-        most = step > most ? step : most;
-    }
-    int64_t cap = PLACE_INF / v->n_layers / (solver_most(v) + 1);
-    most = value_mul(scale, most);
-    return most < cap ? most : cap;
-}
-
-/* The bound is concave in the price: ternary search, fewer steps when the tables are large. */
-static int64_t best_bound(struct pricing *t, int64_t enough)
-{
-    int64_t best = bound_at(t, 0), at = 0, lo = 0;
-    int64_t hi = lambda_max(t->v, value_scale(t->v, t->by));
-    uint64_t cost = bounds_size(t->b->n, t->k, t->b->g);
-    uint32_t rounds = cost > (1 << 18) ? 4 : 12;
-    for (uint32_t i = 0; i < rounds && hi - lo > 2 && best < enough; i++) {
-        int64_t a = lo + (hi - lo) / 3, c = hi - (hi - lo) / 3;
-        int64_t x = bound_at(t, a), y = bound_at(t, c);
-        if (x > best)
-            best = x, at = a;
-        if (y > best)
-            best = y, at = c;
-        if (x < y)
-            lo = a;
-        else
-            hi = c;
-    }
-    if (t->lambda != at)
-        bound_at(t, at);
-    return best;
-}
-
 /* The time that value v stands for, rounded up; with costs, the least time there is. */
 static int64_t bound_ns(const struct solver *v, uint32_t k, int64_t value)
 {
@@ -98,9 +35,8 @@ static void least_value(struct solver *v, struct bounds *b, uint32_t k, uint32_t
     bool may = search_may(&x, g);
     x.goal = GOAL_VALUE;
     for (uint32_t by = b->n_by; may && by-- > 0;) {
-        struct pricing t = {.v = v, .b = b, .by = by, .k = k, .g = g};
-        lb = best_bound(&t, by == BY_TIME ? v->p->limit_ns + 1 : have);
-        x.rest[by] = t.rest;
+        int64_t enough = by == BY_TIME ? v->p->limit_ns + 1 : have;
+        lb = dual_bound(v, b, by, k, g, enough, &x.rest[by]);
         may = by == BY_VALUE || lb <= v->p->limit_ns;
     }
     lb = may ? lb : PLACE_INF;
@@ -303,13 +239,29 @@ static void unbind(const struct solver *v, uint32_t k, struct solution *s)
     s->bound_ns = ns < s->bound_ns ? ns : s->bound_ns;
 }
 
+/* The most devices that k nodes have. */
+static uint64_t most_together(const struct solver *v, uint32_t k)
+{
+    mem_auto uint64_t *n = mem_calloc(v->n_nodes + 1, sizeof *n);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < v->n_nodes; i++)
+        n[i] = v->nodes[i].n_dev;
+    qsort(n, v->n_nodes, sizeof *n, descending);
+    for (uint32_t i = 0; i < k && i < v->n_nodes; i++)
+        sum += n[i];
+    return sum;
+}
+
 /* Exactly k nodes: fewest devices, then value. *sure: a "no" is proved. */
 static bool tiered_at(struct solver *v, uint32_t k, struct solution *s, bool *sure)
 {
     struct pass p = {.v = v, .k = k, .most = solver_most(v), .proved = true};
     uint32_t least = v->p->min_devices > 2 ? v->p->min_devices : 2;
-    bool found =
-        tables_open(v, k, UINT32_MAX, UINT64_MAX, &p.t) && exists(v, &p.t.b, k, p.most, s, sure);
+    uint32_t g = most_together(v, k) > p.most ? p.most : UINT32_MAX;
+    bool found = tables_open(v, k, g, g == UINT32_MAX ? UINT64_MAX : TABLE_CELLS, &p.t) &&
+                 exists(v, &p.t.b, k, p.most, s, sure);
+    *sure = *sure && (found || !p.t.cut);
+    v->k_holds += !found && *sure && v->k_holds == k;
     tables_close(&p.t);
     if (!found || p.most < least) {
         solution_done(s);
@@ -371,6 +323,7 @@ static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solutio
 {
     *out = (struct solution){0};
     v->ceiling = ceiling(v);
+    v->k_holds = k_least(v, 1);
     bool sure = true;
     /* Each node but the main one has a device in use. */
     uint32_t most = v->n_nodes < solver_most(v) + 1 ? v->n_nodes : solver_most(v) + 1, bound = 0;
@@ -378,7 +331,7 @@ static void solve(struct solver *v, uint32_t k_lo, uint32_t k_hi, struct solutio
     if (any_main(v) && largest_holds(v) && prepare_enough(v, solver_most(v)))
         for (uint32_t k = k_least(v, k_lo); k <= k_hi && !out->feasible; k++) {
             bool k_sure = true;
-            v->more_nodes = k_lo > 1 && k_least(v, 1) < k;
+            v->more_nodes = k_lo > 1 && v->k_holds < k;
             at(v, k, out, &k_sure);
             sure = sure && k_sure;
             if (!bound && (out->feasible || !k_sure))

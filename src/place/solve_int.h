@@ -18,13 +18,15 @@ struct solver {
     int64_t ceiling;          /* answers have less value than this */
     bool costs;               /* somewhere a cost is not zero */
     bool bound_by_size;       /* what fits is what the constraints allow: no others are set */
+    uint32_t k_holds;         /* fewer nodes are proved too few by size */
     bool more_nodes;          /* fewer nodes than asked for may do, so that each has to be in use */
     uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
     int64_t floor_ns;         /* every layer on its fastest kind, and the fastest output layer */
     int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
     int64_t *cpu_excess;      /* [x]: of the first x layers on the CPU */
     struct net net_min;       /* the cheapest link there is */
-    int64_t *price;           /* [speed][x] scratch for one lambda */
+    int64_t *most[CAP_COUNT]; /* [x]: of a measure in x layers, in units; NULL until asked for */
+    uint64_t unit[CAP_COUNT];
     uint64_t (*stage_caps)[CAP_COUNT]; /* [speed]: most in a device's longest time; or NULL */
 };
 
@@ -54,12 +56,16 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
                        struct snode **out, bool *cut);
 /* Could the best `most` devices of all nodes together, and a CPU, hold the model? */
 bool prepare_enough(const struct solver *v, uint32_t most);
-/* Fills the nodes' worth by a measure for one price per layer. */
-void prepare_prices(struct solver *v, uint32_t by, struct snode *nodes, uint32_t n, int64_t lambda);
 /* The most of each measure that a device holds; `own` is room for it. */
 const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64_t own[CAP_COUNT]);
 void prepare_stage(struct solver *v);                                   /* stage_caps */
 struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* indexes of nodes */
+
+/* dual.c: no value with exactly k nodes and g devices (any number where it is free) is below this;
+ * tables and shares are left filled for it. Ends early with a bound of `enough`. *rest: what is in
+ * no table. */
+int64_t dual_bound(struct solver *v, struct bounds *b, uint32_t by, uint32_t k, uint32_t g,
+                   int64_t enough, int64_t *rest);
 
 /* polish.c: among equally fast answers the tidiest: nodes together, main last, smaller devices,
  * most room left. */

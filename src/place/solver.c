@@ -128,18 +128,10 @@ static uint32_t drop_useless(struct solver *v, struct pnode *src)
 
 static void alloc_node(const struct solver *v, struct snode *s)
 {
-    size_t n = s->n_dev, one = 5 * n + 2 + 2 * s->n_groups;
-    uint64_t *p = mem_calloc(v->n_caps * (n + 1) + v->n_by * one, sizeof *p);
+    size_t n = s->n_dev;
+    uint64_t *p = mem_calloc(v->n_caps * (n + 1), sizeof *p);
     for (uint32_t c = 0; c < v->n_caps; c++, p += n + 1)
         s->cap[c] = p;
-    for (uint32_t i = 0; i < v->n_by; i++, p += one) {
-        struct worth *w = &s->by[i];
-        w->one = (int64_t *)p;
-        w->loc = w->one + n;
-        w->rem = w->loc + n + 1;
-        w->gloc = w->rem + n + 1;
-        w->grem = w->gloc + n + s->n_groups;
-    }
 }
 
 static void init_node(struct solver *v, struct pnode *src, struct snode *s)
@@ -237,7 +229,8 @@ void solver_free(struct solver *v)
         free(v->excess[s]);
     free(v->excess);
     free(v->cpu_excess);
-    free(v->price);
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        free(v->most[c]);
     free(v->stage_caps);
     free(v->nodes);
     ranks_free(v->ranks);
