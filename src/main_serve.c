@@ -34,7 +34,7 @@ _Static_assert(TUNNEL_DEFAULT_PORT == 10151, "keep TUNNEL_PORT equal");
 struct worker_flags {
     const char *name, *devices, *engine_dir, *tunnel_listen, *advertise;
     uint64_t ram_limit, threads;
-    struct opt_list engine_env;
+    struct opt_list engine_env, labels;
 };
 
 #define WORKER_OPTIONS(f)                                                                          \
@@ -51,6 +51,7 @@ struct worker_flags {
         {"tunnel-listen",     0,      OPT_STR,                                                     \
          &(f)->tunnel_listen, "ADDR", "where other nodes and the gateway reach our engines"},      \
         {"advertise", 0, OPT_STR, &(f)->advertise, "HOST", "how others reach this host"},          \
+        {"label", 0, OPT_LIST, &(f)->labels, "K=V", "label of this node, for --labels of plans"},  \
         {"engine-env", 0, OPT_LIST, &(f)->engine_env, "K=V", "environment of the engines"},        \
     {                                                                                              \
         "threads", 0, OPT_U64, &(f)->threads, "N", "CPU threads of an engine", 1, 1024             \
@@ -67,6 +68,10 @@ static int make_worker_opts(const struct worker_flags *f, const char *state, con
     const char **env = mem_calloc(f->engine_env.n + 1, sizeof *env);
     for (size_t i = 0; i < f->engine_env.n; i++)
         env[i] = f->engine_env.items[i];
+    const char **labels = mem_calloc(f->labels.n + 1, sizeof *labels);
+    for (size_t i = 0; i < f->labels.n; i++)
+        labels[i] = f->labels.items[i];
+    o->labels = labels;
     o->state_dir = mem_printf("%s/worker", state);
     o->name = f->name;
     o->tunnel_listen = f->tunnel_listen ? f->tunnel_listen : tunnel;
@@ -84,6 +89,7 @@ static void worker_opts_done(struct worker_opts *o)
     free((char *)o->state_dir);
     free((char *)o->engine_dir);
     free((const char **)o->engine_env);
+    free((const char **)o->labels);
 }
 
 /* ---- a worker with its loop ---- */

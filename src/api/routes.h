@@ -33,6 +33,7 @@ const char *api_policy_name(enum api_policy p);
     X(NODES, "GET", "/api/v1/nodes", POLICY_ADMIN, "all nodes")                                    \
     X(NODE_DRAIN, "POST", "/api/v1/nodes/{id}/drain", POLICY_ADMIN, "no new work on a node")       \
     X(NODE_UNDRAIN, "POST", "/api/v1/nodes/{id}/undrain", POLICY_ADMIN, "new work again")          \
+    X(NODE_LABEL, "PATCH", "/api/v1/nodes/{id}/labels", POLICY_ADMIN, "labels of a node")          \
     X(NODE_DELETE, "DELETE", "/api/v1/nodes/{id}", POLICY_ADMIN, "forgets a lost node")            \
     X(NODE_TASKS, "GET", "/api/v1/nodes/{id}/tasks", POLICY_WORKER_OWN, "watch of a node's tasks") \
     X(MEMBER_REPORT, "PUT", "/api/v1/replicas/{id}/members/{node}", POLICY_WORKER_OWN,             \

@@ -15,6 +15,7 @@ const struct cli_command CLI_COMMANDS[] = {
     {"wait", "wait until a model answers, or is gone", cmd_wait},
     {"drain", "place nothing new on a node", cmd_drain},
     {"undrain", "let a node take new work again", cmd_undrain},
+    {"label", "set labels of a node, for --labels", cmd_label},
     {"key", "create, list and revoke API keys", cmd_key},
     {"token", "create a token with which a node joins", cmd_token},
     {"snapshot", "the cluster as a file for `plan -f`", cmd_snapshot},

@@ -21,6 +21,7 @@ int cmd_engine(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_gpus(int argc, char **argv);
 int cmd_key(int argc, char **argv);
+int cmd_label(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_nodes(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* `stowage nodes`, `gpus`, `drain`, `undrain`. */
+/* `stowage nodes`, `gpus`, `drain`, `undrain`, `label`. */
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/table.h"
@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "client/client.h"
+#include "cluster/cluster.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -247,4 +248,56 @@ int cmd_drain(int argc, char **argv)
 int cmd_undrain(int argc, char **argv)
 {
     return drain(argc, argv, "undrain", "Lets NODE take new work again.");
+}
+
+/* ---- labels ---- */
+
+/* "zone=a" sets, "zone-" removes. */
+static int add_change(json_t *labels, const char *text, struct err *err)
+{
+    size_t n = strlen(text);
+    const char *equals = strchr(text, '=');
+    if (equals) {
+        mem_auto char *key = mem_strndup(text, (size_t)(equals - text));
+        json_put_str(labels, key, equals + 1);
+        return label_check(text, err);
+    }
+    if (n < 2 || text[n - 1] != '-')
+        return err_set(err, ERR_USAGE, "'%.60s' is neither KEY=VALUE nor KEY-", text);
+    mem_auto char *key = mem_strndup(text, n - 1);
+    json_object_set_new(labels, key, json_null());
+    return 0;
+}
+
+int cmd_label(int argc, char **argv)
+{
+    struct cli c = {.usage = "NODE KEY=VALUE... KEY-...",
+                    .about = "Sets labels of a node, or removes them (KEY-); plans ask for them "
+                             "with --labels.",
+                    .min_operands = 2,
+                    .max_operands = CLI_MAX_OPERANDS,
+                    .connects = true};
+    int status;
+    char id[64];
+    struct err err = {0};
+    if (!cli_start(&c, argc, argv, &status))
+        return status;
+    json_auto_t *body = json_object(), *out = NULL;
+    json_t *labels = json_put_object(body, "labels");
+    for (size_t i = 1; i < c.n_operands; i++)
+        if (add_change(labels, c.operands[i], &err))
+            return cli_fail(&c, &err, "stowage label NODE zone=a");
+    if (node_id(&c, c.operands[0], id, &status))
+        return status;
+    mem_auto char *path = mem_printf("/api/v1/nodes/%s/labels", id);
+    if (cli_call(&c, "PATCH", path, json_incref(body), &out, &status))
+        return status;
+    if (c.json)
+        return cli_json(out ? STEAL(out) : json_object());
+    const json_t *l;
+    size_t i;
+    printf("%s", c.operands[0]);
+    json_array_foreach(json_object_get(out, "labels"), i, l) printf(" %s", json_string_value(l));
+    puts("");
+    return 0;
 }

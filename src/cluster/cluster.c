@@ -174,6 +174,64 @@ struct cluster_link snapshot_link(const struct cluster_snapshot *s, uint32_t a, 
     return best;
 }
 
+/* ---- labels ---- */
+
+int label_check(const char *label, struct err *err)
+{
+    const char *equals = strchr(label, '=');
+    char clean[CLUSTER_LABEL];
+    if (strlen(label) >= CLUSTER_LABEL)
+        return err_set(err, ERR_INVALID, "label '%.60s...' has %zu bytes; %d are the most", label,
+                       strlen(label), CLUSTER_LABEL - 1);
+    str_clean(clean, sizeof clean, str_of(label));
+    if (!equals || equals == label || !equals[1] || strcmp(clean, label) != 0)
+        return err_set(err, ERR_INVALID, "label '%s' must be key=value", clean);
+    return 0;
+}
+
+int node_set_label(struct cluster_node *n, const char *label, struct err *err)
+{
+    size_t key = strcspn(label, "=") + 1;
+    for (uint32_t i = 0; i < n->n_labels; i++)
+        if (strncmp(n->labels[i], label, key) == 0) {
+            STR_COPY(n->labels[i], label);
+            return 0;
+        }
+    if (n->n_labels >= CLUSTER_MAX_LABELS)
+        return err_set(err, ERR_LIMIT, "node '%s' has %d labels already", n->name,
+                       CLUSTER_MAX_LABELS);
+    n->labels = append(n->labels, &n->n_labels, sizeof *n->labels);
+    STR_COPY(n->labels[n->n_labels - 1], label);
+    return 0;
+}
+
+json_t *labels_to_json(const struct cluster_node *n)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < n->n_labels; i++)
+        json_add_str(list, n->labels[i]);
+    return list;
+}
+
+int labels_from_json(struct cluster_node *n, const json_t *list, struct err *err)
+{
+    const json_t *v;
+    size_t i;
+    if (list && !json_is_array(list))
+        return err_set(err, ERR_INVALID, "'labels' must be a list");
+    json_array_foreach(list, i, v)
+    {
+        const char *label = json_string_value(v);
+        if (!label)
+            return err_set(err, ERR_INVALID, "'labels'[%zu] must be a text", i);
+        if (label_check(label, err) || node_set_label(n, label, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the wire form ---- */
+
 static void device_to_json(json_t *list, const struct cluster_device *d)
 {
     json_t *o = json_add_object(list);
@@ -238,6 +296,8 @@ json_t *node_to_json(const struct cluster_node *n)
     json_put_u64(o, "n_cpus", n->n_cpus);
     if (n->seen_ms >= 0)
         json_put_u64(o, "seen_ms", (uint64_t)n->seen_ms);
+    if (n->n_labels)
+        json_object_set_new(o, "labels", labels_to_json(n));
     json_t *devices = json_put_array(o, "devices");
     for (uint32_t i = 0; i < n->n_devices; i++)
         device_to_json(devices, &n->devices[i]);
@@ -294,7 +354,8 @@ int node_from_json(struct cluster_node *n, const json_t *doc, struct err *err)
             *err = e;
         return -1;
     }
-    if (devices_from_json(n, list, err)) {
+    if (devices_from_json(n, list, err) ||
+        labels_from_json(n, json_object_get(doc, "labels"), err)) {
         node_done(n);
         return -1;
     }

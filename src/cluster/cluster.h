@@ -142,5 +142,12 @@ json_t *node_to_json(const struct cluster_node *n);
 int node_from_json(struct cluster_node *n, const json_t *doc,
                    struct err *err); /* n zeroed by caller */
 void node_done(struct cluster_node *n);
+/* ERR_INVALID unless it is "key=value", of printable text, in less than CLUSTER_LABEL bytes. */
+int label_check(const char *label, struct err *err);
+/* Sets a label that passed label_check; one of the same key is replaced. ERR_LIMIT: too many. */
+int node_set_label(struct cluster_node *n, const char *label, struct err *err);
+/* Labels as a list of texts, both ways; n->labels must be empty before reading. */
+json_t *labels_to_json(const struct cluster_node *n);
+int labels_from_json(struct cluster_node *n, const json_t *list, struct err *err);
 
 #endif

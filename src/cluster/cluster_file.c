@@ -31,6 +31,7 @@ struct gpu_row {
 #define N(member) DOC_FIELD(struct cluster_node, member)
 static const struct doc_field NODE_FIELDS[] = {
     {"name", DOC_TEXT, true, N(name)},
+    {"id", DOC_TEXT, false, N(id)},
     {"ram", DOC_BYTES, true, N(ram_bytes), .lo = MEMORY_MIN, .hi = MEMORY_MAX},
     {"ram_free", DOC_BYTES, false, N(ram_free_bytes), .lo = 0, .hi = MEMORY_MAX},
     {"cpus", DOC_U32, false, N(n_cpus), .lo = 1, .hi = 65536},
@@ -71,6 +72,7 @@ static const struct doc_field ENGINE_FIELDS[] = {
 static const struct doc_field ROOT_FIELDS[] = {
     {"schema", DOC_OTHER, true}, {"nodes", DOC_OTHER, true}, {"links", DOC_OTHER},
     {"reserve", DOC_OTHER},      {"engine", DOC_OTHER},      {"instances", DOC_OTHER},
+    {"models", DOC_OTHER}, /* of `apply` and `plan`: not a part of the cluster */
 };
 /* clang-format on */
 
@@ -167,8 +169,11 @@ static int read_name(struct cluster_reader *r, const struct doc_at *at, struct c
         return doc_fault(&name, err, "'%s' is the name of nodes[%zu] too, in line %u", n->name,
                          was - 1, doc_line(&first));
     }
-    if (!STR_COPY(n->id, n->name)) /* an id is shorter than a name may be */
+    if (!n->id[0] && !STR_COPY(n->id, n->name)) /* an id is shorter than a name may be */
         str_copyf(n->id, sizeof n->id, "%.24s~%zu", n->name, (size_t)r->s->n_nodes - 1);
+    was = (uintptr_t)map_set(r->by_id, n->id, (void *)(uintptr_t)r->s->n_nodes);
+    if (was)
+        return doc_fault(at, err, "the id '%s' is that of nodes[%zu] too", n->id, was - 1);
     return 0;
 }
 
@@ -374,12 +379,16 @@ int snapshot_from_doc(struct cluster_snapshot *s, const struct doc *d, struct er
 {
     struct cluster_snapshot fresh;
     snapshot_init(&fresh);
-    struct cluster_reader r = {
-        .s = &fresh, .root = doc_root(d), .by_name = map_new(0), .by_uuid = map_new(0)};
+    struct cluster_reader r = {.s = &fresh,
+                               .root = doc_root(d),
+                               .by_name = map_new(0),
+                               .by_uuid = map_new(0),
+                               .by_id = map_new(0)};
     r.nodes = doc_member(&r.root, "nodes");
     int rc = read_all(&r, err);
     map_free(r.by_name);
     map_free(r.by_uuid);
+    map_free(r.by_id);
     free(r.gpus);
     free(r.ram_held);
     if (rc) {

@@ -12,6 +12,7 @@ struct cluster_reader {
     struct cluster_snapshot *s;
     struct doc_at root, nodes; /* the document and its list of nodes */
     struct map *by_name;       /* node name -> its index + 1 */
+    struct map *by_id;         /* node id -> its index + 1 */
     struct map *by_uuid;       /* device uuid -> its place in `gpus` + 1 */
     struct cluster_gpu_at {
         uint32_t node, device;

@@ -18,6 +18,7 @@ struct part_row {
 #define I(member) DOC_FIELD(struct cluster_instance, member)
 static const struct doc_field INSTANCE_FIELDS[] = {
     {"name", DOC_TEXT, true, I(deployment)},
+    {"id", DOC_TEXT, false, I(id)},
     {"replica", DOC_U32, false, I(index), .lo = 0, .hi = SPEC_MAX_REPLICAS - 1},
     {"pinned", DOC_BOOL, false, I(pinned)},
     {"main", DOC_OTHER, true},
@@ -187,6 +188,8 @@ void cluster_write_instances(const struct cluster_snapshot *s, json_t *doc)
         const struct cluster_instance *x = &s->instances[i];
         json_t *o = json_add_object(list);
         json_put_str(o, "name", x->deployment);
+        if (x->id[0])
+            json_put_str(o, "id", x->id);
         json_put_u64(o, "replica", x->index);
         if (x->pinned)
             json_put_bool(o, "pinned", true);

@@ -42,6 +42,8 @@ static void write_node(const struct cluster_node *n, json_t *list)
 {
     json_t *o = json_add_object(list);
     json_put_str(o, "name", n->name);
+    if (n->id[0] && strcmp(n->id, n->name) != 0)
+        json_put_str(o, "id", n->id);
     json_put_u64(o, "ram", n->ram_bytes);
     json_put_u64(o, "ram_free", n->ram_free_bytes);
     if (n->n_cpus)

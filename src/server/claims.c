@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "place/hold.h"
 
 #include <string.h>
 
@@ -115,7 +116,10 @@ static void add_node(const struct server *s, const struct node_sums *sums,
     const struct cluster_node *from = &n->info;
     *x = *from;
     x->devices = NULL;
-    x->n_devices = 0;
+    x->labels = NULL;
+    x->files = NULL;
+    x->n_devices = x->n_labels = x->n_files = 0;
+    node_labels(n, x);
     for (uint32_t i = 0; i < from->n_devices; i++) {
         struct cluster_device *d = node_add_device(x);
         *d = from->devices[i];
@@ -133,6 +137,27 @@ static void add_node(const struct server *s, const struct node_sums *sums,
         x->state = NODE_DRAINED; /* nothing can run there; said with the other reasons */
         STR_COPY(x->reason, "no engine: stowage engine install llama.cpp");
     }
+}
+
+/* What runs or starts, with what it asks for, so that placement sees whom it may stand beside and
+ * what could be moved. A part on a node that has not reported yet is not in the snapshot, and so
+ * neither is its instance: what it holds elsewhere stays claimed. */
+static void add_instances(const struct server *s, struct cluster_snapshot *out)
+{
+    void *value;
+    struct map *nodes = hold_nodes(out);
+    for (size_t i = 0; map_next(s->replicas, &i, NULL, &value);) {
+        const struct replica *r = value;
+        struct cluster_instance x = {0};
+        if (!r->claimed || hold_of(out, nodes, &r->a, &x, NULL))
+            continue;
+        STR_COPY(x.id, r->id);
+        STR_COPY(x.deployment, r->d->spec->name);
+        x.index = r->index;
+        x.spec = spec_to_json(r->d->spec);
+        *snapshot_add_instance(out) = x;
+    }
+    map_free(nodes);
 }
 
 void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
@@ -159,6 +184,7 @@ void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
         add_node(s, &sums[i], out);
         free(sums[i].items);
     }
+    add_instances(s, out);
     if (out->engine_devices == UINT32_MAX)
         out->engine_devices = CLUSTER_ENGINE_DEVICES;
     free(sums);

@@ -13,6 +13,8 @@ json_t *node_spec_doc(const struct node *n)
     json_object_set_new(o, "node", node_to_json(&n->info));
     json_put_bool(o, "drained", n->drained);
     json_put_str(o, "drain_reason", n->drain_reason);
+    if (n->given.n_labels)
+        json_object_set_new(o, "labels", labels_to_json(&n->given));
     json_put_u64(o, "joined_at", (uint64_t)n->joined_at);
     return o;
 }
@@ -35,10 +37,15 @@ static uint64_t claimed_on(const struct server *s, const char *node_id, const ch
 json_t *node_doc(const struct server *s, const struct node *n)
 {
     struct cluster_node x = n->info; /* shares the devices */
+    struct cluster_node labels = {0};
+    node_labels(n, &labels);
+    x.labels = labels.labels;
+    x.n_labels = labels.n_labels;
     x.state = node_state_of(n);
     STR_COPY(x.reason, n->drained ? n->drain_reason : "");
     x.seen_ms = loop_now_ms(s->loop) - n->seen_ms;
     json_t *o = node_to_json(&x);
+    node_done(&labels);
     json_t *devices = json_object_get(o, "devices");
     for (uint32_t i = 0; i < x.n_devices; i++)
         json_put_u64(json_array_get(devices, i), "claimed_bytes",

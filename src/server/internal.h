@@ -35,7 +35,8 @@ struct node {
     bool reported;   /* since this server started: readings are live */
     int64_t seen_ms; /* loop's clock; at start-up everybody counts as just seen */
     char drain_reason[CLUSTER_NAME];
-    int64_t joined_at; /* Unix ms */
+    struct cluster_node given; /* its labels only: set by people, above those of the worker */
+    int64_t joined_at;         /* Unix ms */
 };
 
 /* Facts of a model, shared by a deployment and the jobs that plan for it; counted on the loop. */
@@ -214,6 +215,10 @@ int node_forget(struct server *s, struct node *n, struct err *err);
 /* Once a second: who fell silent. */
 void nodes_tick(struct server *s, int64_t lag_ms);
 enum node_state node_state_of(const struct node *n);
+/* Adds the node's labels to *out: the worker's, and above them those that people set. */
+void node_labels(const struct node *n, struct cluster_node *out);
+/* {"zone": "a", "old": null}: sets and removes labels that people set. ERR_INVALID, ERR_LIMIT. */
+int node_label(struct server *s, struct node *n, const json_t *labels, struct err *err);
 
 /* ---- group.c: reports in, decisions of the reconciler out ---- */
 int group_report(struct server *s, struct replica *r, struct member *m, struct api_report *report,
@@ -255,6 +260,7 @@ void rest_node_inventory(const struct call *c);
 void rest_nodes(const struct call *c);
 void rest_node_drain(const struct call *c);
 void rest_node_undrain(const struct call *c);
+void rest_node_label(const struct call *c);
 void rest_node_delete(const struct call *c);
 void rest_node_tasks(const struct call *c);
 void rest_member_report(const struct call *c);

@@ -110,8 +110,11 @@ static bool facts_differ(const struct cluster_node *a, const struct cluster_node
 {
     if (strcmp(a->addr, b->addr) != 0 || strcmp(a->version, b->version) != 0 ||
         strcmp(a->engine, b->engine) != 0 || a->ram_bytes != b->ram_bytes ||
-        a->n_cpus != b->n_cpus || a->n_devices != b->n_devices)
+        a->n_cpus != b->n_cpus || a->n_devices != b->n_devices || a->n_labels != b->n_labels)
         return true;
+    for (uint32_t i = 0; i < a->n_labels; i++)
+        if (strcmp(a->labels[i], b->labels[i]) != 0)
+            return true;
     for (uint32_t i = 0; i < a->n_devices; i++)
         if (strcmp(a->devices[i].uuid, b->devices[i].uuid) != 0 ||
             a->devices[i].index != b->devices[i].index ||
@@ -182,6 +185,72 @@ int node_set_drained(struct server *s, struct node *n, bool drained, const char 
         *n = old;
         return -1;
     }
+    feed_touch(s, FEED_NODE, n->info.id);
+    sched_retry(s);
+    server_wake(s);
+    return 0;
+}
+
+void node_labels(const struct node *n, struct cluster_node *out)
+{
+    const struct cluster_node *sources[] = {&n->info, &n->given};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+        for (uint32_t k = 0; k < sources[i]->n_labels; k++)
+            node_set_label(out, sources[i]->labels[k], NULL);
+}
+
+static void drop_label(struct cluster_node *n, const char *key)
+{
+    size_t len = strlen(key);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n->n_labels; i++) {
+        if (strncmp(n->labels[i], key, len) == 0 && n->labels[i][len] == '=')
+            continue;
+        if (kept != i)
+            STR_COPY(n->labels[kept], n->labels[i]);
+        kept++;
+    }
+    n->n_labels = kept;
+}
+
+static int change_labels(struct cluster_node *given, const json_t *labels, struct err *err)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)labels, key, v)
+    {
+        if (json_is_null(v)) {
+            drop_label(given, key);
+            continue;
+        }
+        if (!json_is_string(v) || strchr(key, '='))
+            return err_set(err, ERR_INVALID,
+                           "label '%.40s' must be a text, or null to remove it; no key has a '='",
+                           key);
+        mem_auto char *label = mem_printf("%s=%s", key, json_string_value(v));
+        if (label_check(label, err) || node_set_label(given, label, err))
+            return -1;
+    }
+    return 0;
+}
+
+int node_label(struct server *s, struct node *n, const json_t *labels, struct err *err)
+{
+    struct cluster_node old = n->given, now = {0};
+    STR_COPY(now.name, n->info.name);
+    for (uint32_t i = 0; i < old.n_labels; i++)
+        node_set_label(&now, old.labels[i], NULL);
+    if (change_labels(&now, labels, err)) {
+        node_done(&now);
+        return -1;
+    }
+    n->given = now;
+    if (save(s, n, err)) {
+        n->given = old;
+        node_done(&now);
+        return -1;
+    }
+    node_done(&old);
     feed_touch(s, FEED_NODE, n->info.id);
     sched_retry(s);
     server_wake(s);

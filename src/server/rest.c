@@ -13,6 +13,7 @@ static const call_handler HANDLERS[] = {
     [ROUTE_NODES] = rest_nodes,
     [ROUTE_NODE_DRAIN] = rest_node_drain,
     [ROUTE_NODE_UNDRAIN] = rest_node_undrain,
+    [ROUTE_NODE_LABEL] = rest_node_label,
     [ROUTE_NODE_DELETE] = rest_node_delete,
     [ROUTE_NODE_TASKS] = rest_node_tasks,
     [ROUTE_MEMBER_REPORT] = rest_member_report,

@@ -155,6 +155,21 @@ void rest_node_undrain(const struct call *c)
         set_drained(c, n, false, "");
 }
 
+void rest_node_label(const struct call *c)
+{
+    static const char *const KEYS[] = {"labels"};
+    struct err err = {0};
+    struct node *n = find_node(c);
+    json_auto_t *doc = n ? call_body(c, "a change of labels", KEYS, ARRAY_LEN(KEYS)) : NULL;
+    if (!doc)
+        return;
+    const json_t *labels = json_get_object(doc, "labels", true, &err);
+    if (!labels || node_label(c->s, n, labels, &err))
+        call_fail(c, &err);
+    else
+        http_reply_json(c->req, 200, node_doc(c->s, n));
+}
+
 void rest_node_delete(const struct call *c)
 {
     struct err err = {0};

@@ -49,6 +49,7 @@ void facts_unref(struct facts *f)
 static void node_free(struct node *n)
 {
     node_done(&n->info);
+    node_done(&n->given);
     free(n);
 }
 
@@ -143,6 +144,7 @@ static bool load_node(void *arg, const struct store_object *o)
     if (node_from_json(&n->info, info, &l->err) ||
         json_get_bool(o->spec, "drained", false, &n->drained, &l->err) ||
         JSON_COPY(o->spec, "drain_reason", false, n->drain_reason, &l->err) ||
+        labels_from_json(&n->given, json_object_get(o->spec, "labels"), &l->err) ||
         json_get_u64(o->spec, "joined_at", false, INT64_MAX, &joined, &l->err)) {
         err_wrap(&l->err, "stored node '%.40s'", o->id);
         node_free(n);

@@ -33,6 +33,7 @@ struct worker {
     const char *const *engine_env;
     void (*on_refused)(void *arg, const struct err *why);
     void *refused_arg;
+    struct cluster_node given; /* its labels only */
     struct identity identity;
     struct inventory *inventory;
     struct installed *engine;
@@ -80,6 +81,8 @@ static json_t *node_document(struct worker *w)
         log_line(LOG_WARN, "inventory.incomplete reason=\"%s\" next=\"asked again in 2 s\"",
                  err.msg);
     }
+    for (uint32_t i = 0; i < w->given.n_labels; i++)
+        node_set_label(&node, w->given.labels[i], NULL);
     json_t *doc = node_to_json(&node);
     node_done(&node);
     return doc;
@@ -334,9 +337,17 @@ static void name_node(struct worker *w, const char *name)
     str_copyf(w->name, sizeof w->name, "%.63s", name && *name ? name : "node");
 }
 
+static int take_labels(struct worker *w, const char *const *labels, struct err *err)
+{
+    for (; labels && *labels; labels++)
+        if (label_check(*labels, err) || node_set_label(&w->given, *labels, err))
+            return -1;
+    return 0;
+}
+
 static int prepare(struct worker *w, const struct worker_opts *o, struct err *err)
 {
-    if (make_folders(w, err) < 0 || load_identity(w, err) < 0)
+    if (take_labels(w, o->labels, err) < 0 || make_folders(w, err) < 0 || load_identity(w, err) < 0)
         return -1;
     w->inventory = inventory_new(o->devices ? o->devices : "auto", o->ram_limit, err);
     if (!w->inventory || claim_port(w, err) < 0)
@@ -397,6 +408,7 @@ void worker_free(struct worker *w)
     tunnel_listener_free(w->listener);
     installed_free(w->engine);
     inventory_free(w->inventory);
+    node_done(&w->given);
     free(w->url);
     free(w->token);
     free(w->state_dir);

@@ -19,6 +19,7 @@ struct worker_opts {
     const char *devices;    /* "auto", "none" or "fake:FILE" */
     const char *engine_dir; /* folder of installed engines, or of a given binary */
     uint64_t ram_limit;     /* 0: what /proc says; else RAM the scheduler may use here */
+    const char *const *labels;     /* key=value, NULL-terminated or NULL */
     const char *const *engine_env; /* NAME=VALUE, NULL-terminated or NULL */
     uint32_t threads;              /* 0: number of CPUs, at most 8 */
     /* Optional: the server will never take us (token refused, or none given). Nothing more happens
