@@ -156,7 +156,7 @@ BAD = [
     ('{"schema": "stowage.cluster/1",\n "nodes": [],}\n[', "c.yaml:3: not valid YAML: did not find expected <document start>", False),
     (HEAD + "nodes: " + "[" * 100, "c.yaml:2: nests deeper than 64 levels", False),
     (b"schema: \xff\n", "c.yaml: not valid YAML: invalid leading UTF-8 octet at byte 8", False),
-    (HEAD + "\"\\e[31mx\": 1\n", "c.yaml:2: unknown key '?[31mx'; known: schema, nodes, links, reserve, engine, instances", True),
+    (HEAD + "\"\\e[31mx\": 1\n", "c.yaml:2: unknown key '?[31mx'; known: schema, nodes, links, reserve, engine, instances, models", True),
 ]
 for text, says, by_schema in BAD:
     rc, out, err = plan(text)
