@@ -66,38 +66,13 @@ static int64_t whole(double amount)
     return llround(fmin(amount * SCALE, MOST));
 }
 
-static double told(const struct place_plan *p, enum policy_term t)
-{
-    uint32_t gpus = 0, nodes = 1;
-    for (uint32_t i = 0; i < p->a.n_parts; i++) {
-        bool seen = strcmp(p->a.parts[i].node_id, p->a.main_id) == 0;
-        gpus += p->a.parts[i].uuid[0] != 0;
-        for (uint32_t k = 0; k < i && !seen; k++)
-            seen = strcmp(p->a.parts[i].node_id, p->a.parts[k].node_id) == 0;
-        nodes += !seen;
-    }
-    switch (t) {
-    case TERM_OFFLOAD:
-        return p->tier < TIER_RAM ? 0 : p->tier == TIER_RAM ? 1 : 2;
-    case TERM_NODES:
-        return nodes;
-    case TERM_GPUS:
-        return p->tier < TIER_RAM ? gpus : 0;
-    case TERM_TOKEN_TIME:
-        return 1e3 / p->a.tok_s;
-    default:
-        return 0;
-    }
-}
-
 /* A term that nothing is known of costs nothing in any plan. */
 static struct place_term term_of(const struct place_plan *p, enum policy_term t)
 {
     for (uint32_t i = 0; i < p->n_terms; i++)
         if (p->terms[i].term == t)
             return p->terms[i];
-    double x = p->n_terms ? 0 : told(p, t);
-    return (struct place_term){.amount = x, .bound = x, .proved = true};
+    return (struct place_term){.proved = true};
 }
 
 static void add_dropped(const struct cost_form *f, uint32_t wish, int64_t *row)

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define SEED 0x73746f77616765u
+
 static void mix(uint64_t *h, uint64_t x)
 {
     *h = (*h ^ x) * 0x9e3779b97f4a7c15u;
@@ -68,8 +70,10 @@ static void mix_device(uint64_t *h, const struct scene *c, const struct cluster_
         mix_double(h, d->price);
 }
 
-static void mix_node(uint64_t *h, const struct scene *c, const struct cluster_node *n)
+uint64_t identity_node(const struct scene *c, uint32_t node)
 {
+    const struct cluster_node *n = &c->s->nodes[node];
+    uint64_t all = SEED, *h = &all;
     mix_text(h, n->id);
     mix_text(h, n->name);
     mix(h, n->state);
@@ -80,7 +84,8 @@ static void mix_node(uint64_t *h, const struct scene *c, const struct cluster_no
     for (uint32_t i = 0; labels && i < n->n_labels; i++)
         mix_text(h, n->labels[i]);
     if (counts(c, TERM_LOCALITY))
-        mix(h, (uint64_t)figure_node(c, TERM_LOCALITY, (uint32_t)(n - c->s->nodes)));
+        mix(h, (uint64_t)figure_node(c, TERM_LOCALITY, node));
+    return all;
 }
 
 static void mix_instances(uint64_t *h, const struct scene *c)
@@ -100,7 +105,7 @@ static void mix_instances(uint64_t *h, const struct scene *c)
     }
 }
 
-static void mix_snapshot(uint64_t *h, const struct scene *c)
+static void mix_snapshot(uint64_t *h, const struct scene *c, const uint64_t *nodes)
 {
     const struct cluster_snapshot *s = c->s;
     mix(h, s->margin_bytes);
@@ -108,7 +113,7 @@ static void mix_snapshot(uint64_t *h, const struct scene *c)
     mix(h, s->engine_devices);
     mix(h, s->n_nodes);
     for (uint32_t i = 0; i < s->n_nodes; i++)
-        mix_node(h, c, &s->nodes[i]);
+        mix(h, nodes ? nodes[i] : identity_node(c, i));
     for (uint32_t i = 0; i < s->n_links; i++) {
         mix(h, s->links[i].all ? UINT64_MAX : ((uint64_t)s->links[i].a << 32 | s->links[i].b));
         mix_double(h, s->links[i].bytes_per_s);
@@ -171,10 +176,10 @@ static void mix_constraints(uint64_t *h, const struct constraints *w)
         mix(h, w->split[i]);
 }
 
-void identity_set(const struct scene *c, char dst[24])
+void identity_set(const struct scene *c, const uint64_t *nodes, char dst[24])
 {
-    uint64_t h = 0x73746f77616765u;
-    mix_snapshot(&h, c);
+    uint64_t h = SEED;
+    mix_snapshot(&h, c, nodes);
     mix_model(&h, c->m);
     mix_policy(&h, &c->goal->p);
     mix_constraints(&h, &c->spec->want);

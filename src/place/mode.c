@@ -141,10 +141,42 @@ static struct pdev *fill_devices(const struct scene *c, const struct mode_opts *
     return d;
 }
 
+static uint64_t main_ram(const struct scene *c, const struct mode_opts *o)
+{
+    return o->mode == MODE_MOE ? scene_ram_moe(c, o->n_moe) : c->ram_multi;
+}
+
+/* out->dev is set by the caller; ram: what the main process needs. */
+static bool fill_node(const struct scene *c, const struct mode_opts *o, uint64_t ram, uint32_t node,
+                      struct pnode *out)
+{
+    const struct scene_node *from = &c->nodes[node];
+    struct pdev *dev = out->dev;
+    uint64_t have = o->ignore_ram ? UINT64_MAX : c->s->nodes[node].ram_free_bytes;
+    if (from->why)
+        return false;
+    *out = (struct pnode){
+        .dev = dev, .tag = from->tag, .special = from->special, .all_or_none = from->all_or_none};
+    if (o->value) {
+        out->cost = o->value->node[node];
+        out->main_cost = o->value->main[node];
+    }
+    out->n_dev = (uint32_t)(fill_devices(c, o, node, dev) - dev);
+    out->n_cpu_max = o->mode == MODE_CPU ? cpu_layers(c, have) : 0;
+    out->main_ok = o->mode == MODE_CPU ? out->n_cpu_max > 0 : ram <= have;
+    return out->main_ok || out->n_dev;
+}
+
+bool mode_node(const struct scene *c, const struct mode_opts *o, uint32_t node, struct pdev *dev,
+               struct pnode *out)
+{
+    *out = (struct pnode){.dev = dev};
+    return fill_node(c, o, main_ram(c, o), node, out);
+}
+
 static void fill_nodes(const struct scene *c, const struct mode_opts *o, struct mode_problem *p)
 {
     const struct cluster_snapshot *s = c->s;
-    uint64_t ram = o->mode == MODE_MOE ? scene_ram_moe(c, o->n_moe) : c->ram_multi;
     mem_auto uint32_t *order = mem_calloc((size_t)s->n_nodes + 1, sizeof *order);
     for (uint32_t i = 0; i < s->n_nodes; i++)
         order[c->nodes[i].tag] = i;
@@ -152,26 +184,14 @@ static void fill_nodes(const struct scene *c, const struct mode_opts *o, struct 
     p->node_of = mem_calloc((size_t)s->n_nodes + 1, sizeof *p->node_of);
     p->dev = mem_calloc((size_t)c->n_dev + s->n_nodes + 1, sizeof *p->dev);
     struct pdev *d = p->dev;
+    uint64_t ram = main_ram(c, o);
     uint32_t n = 0;
     for (uint32_t t = 0; t < s->n_nodes; t++) {
-        uint32_t i = order[t];
-        const struct scene_node *from = &c->nodes[i];
-        struct pnode *to = &p->nodes[n];
-        uint64_t have = o->ignore_ram ? UINT64_MAX : s->nodes[i].ram_free_bytes;
-        if (from->why)
+        p->nodes[n] = (struct pnode){.dev = d};
+        if (!fill_node(c, o, ram, order[t], &p->nodes[n]))
             continue;
-        *to = (struct pnode){
-            .dev = d, .tag = t, .special = from->special, .all_or_none = from->all_or_none};
-        if (o->value) {
-            to->cost = o->value->node[i];
-            to->main_cost = o->value->main[i];
-        }
-        d = fill_devices(c, o, i, d);
-        to->n_dev = (uint32_t)(d - to->dev);
-        to->n_cpu_max = o->mode == MODE_CPU ? cpu_layers(c, have) : 0;
-        to->main_ok = o->mode == MODE_CPU ? to->n_cpu_max > 0 : ram <= have;
-        if (to->main_ok || to->n_dev)
-            p->node_of[n++] = i;
+        d += p->nodes[n].n_dev;
+        p->node_of[n++] = order[t];
     }
     p->p.n_nodes = n;
 }

@@ -181,7 +181,7 @@ static void fill_notes(const struct scene *c, struct place_plan *p)
 static void fill_reasons(const struct scene *c, const struct answer *a, bool brief,
                          struct place_plan *p)
 {
-    identity_set(c, p->a.plan_id);
+    identity_set(c, NULL, p->a.plan_id);
     fill_notes(c, p);
     if (a->feasible)
         reasons_answer(c, a, brief, p);
@@ -191,18 +191,23 @@ static void fill_reasons(const struct scene *c, const struct answer *a, bool bri
         reasons_refusal(c, p);
 }
 
-static int fill_plan(const struct scene *c, const struct answer *a,
-                     const struct place_budget *budget, struct place_plan *p, struct err *err)
+int place_fill(const struct scene *c, const struct answer *a, struct place_plan *p, struct err *err)
 {
     p->feasible = a->feasible;
     p->optimal = a->proved;
     p->tier = a->tier;
+    if (!a->feasible)
+        return 0;
+    goal_report(c, a, p);
+    return fill(c, a, &p->a, err);
+}
+
+static int fill_plan(const struct scene *c, const struct answer *a,
+                     const struct place_budget *budget, struct place_plan *p, struct err *err)
+{
     fill_seen(c, p);
-    if (a->feasible) {
-        goal_report(c, a, p);
-        if (fill(c, a, &p->a, err))
-            return -1;
-    }
+    if (place_fill(c, a, p, err))
+        return -1;
     if (!a->proved && a->feasible)
         note_real(notes_add(&p->warnings, NOTE_WARN_BUDGET), WORD_GAP, p->gap_percent);
     if (!(budget && budget->bare))

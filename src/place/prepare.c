@@ -56,7 +56,15 @@ static void least_windows(const int64_t *d, uint32_t n, int64_t *out)
 void prepare_floor(struct solver *v)
 {
     const struct problem *p = v->p;
+    const struct solver *like = p->like;
     uint32_t n = v->n_layers;
+    if (like) {
+        v->floor_ns = like->floor_ns;
+        v->excess = like->excess;
+        v->cpu_excess = like->cpu_excess;
+        v->net_min = like->net_min;
+        return;
+    }
     mem_auto int64_t *least = mem_calloc(n, sizeof *least), *d = mem_calloc(n, sizeof *d);
     int64_t tail = PLACE_INF;
     for (uint32_t s = 0; s < p->n_speeds; s++)

@@ -86,6 +86,9 @@ struct mode_problem {
 };
 struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o);
 void mode_free(struct mode_problem *p);
+/* One node of such a problem; dev has room for its GPUs and its RAM. False: it takes no part. */
+bool mode_node(const struct scene *c, const struct mode_opts *o, uint32_t node, struct pdev *dev,
+               struct pnode *out);
 
 /* What the main node's RAM must hold with the experts of n blocks in it. */
 uint64_t scene_ram_moe(const struct scene *c, uint32_t n);

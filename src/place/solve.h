@@ -61,7 +61,9 @@ struct problem {
     /* No stage of the pipeline takes longer: a device's layers, its speed's fixed time, output
      * layer and way to the main node (but `once`), or the layers on the CPU; 0: no bound. */
     int64_t stage_ns;
-    uint32_t remote_only; /* devices of this speed are not used on the main node (its CPU) */
+    uint32_t remote_only;      /* devices of this speed are not used on the main node (its CPU) */
+    const struct solver *like; /* of a problem that differs in nodes alone: its tables are used and
+                                  it stays as long; NULL: none */
 };
 enum { PLACE_NO_SPEED = UINT32_MAX >> 1 }; /* for remote_only: none */
 
@@ -85,6 +87,13 @@ struct solver;
 struct solver *solver_new(struct problem *p, uint64_t steps);
 void solver_free(struct solver *v);
 uint64_t solver_steps(const struct solver *v); /* used so far */
+/* Of a problem of one node. So many of its devices at least; UINT32_MAX: all are too few. */
+uint32_t solver_fewest(const struct solver *v);
+/* Of a problem of one node: what tells it from others, as numbers; returns how many. Where several
+ * nodes are as good, a search for one node takes that of the greatest row, number by number, and of
+ * equal ones that of the least tag. `out` has room for SOLVER_ROW + 3 n_dev. */
+enum { SOLVER_ROW = 8 };
+uint32_t solver_row(const struct solver *v, int64_t *out);
 /* No answer with k or more nodes has less value than this. */
 int64_t solver_floor(const struct solver *v, uint32_t k);
 

@@ -175,6 +175,8 @@ static void fill_goal(struct solver *v)
 static struct ranks *new_ranks(const struct problem *p)
 {
     uint64_t lo = UINT64_MAX, hi = 0;
+    if (!p->n_nodes) /* made to be shared: any room may be asked for */
+        return ranks_new(p->need);
     for (uint32_t i = 0; i < p->n_nodes; i++)
         for (uint32_t d = 0; d < p->nodes[i].n_dev; d++) {
             uint64_t room = p->nodes[i].dev[d].room;
@@ -190,7 +192,7 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
     v->p = p;
     v->budget = steps;
     v->n_layers = p->need->n;
-    v->ranks = new_ranks(p);
+    v->ranks = p->like ? p->like->ranks : new_ranks(p);
     v->n_caps = ranks_n_caps(v->ranks);
     for (uint32_t c = 0; c < v->n_caps; c++)
         v->want[c] = ranks_measure(v->ranks, c, v->n_layers + 1);
@@ -225,15 +227,17 @@ void solver_free(struct solver *v)
         free(v->nodes[i].top);
         free(v->nodes[i].cap[0]);
     }
-    for (uint32_t s = 0; s < v->p->n_speeds; s++)
+    for (uint32_t s = 0; s < v->p->n_speeds && !v->p->like; s++)
         free(v->excess[s]);
-    free(v->excess);
-    free(v->cpu_excess);
+    if (!v->p->like) {
+        free(v->excess);
+        free(v->cpu_excess);
+        ranks_free(v->ranks);
+    }
     for (uint32_t c = 0; c < CAP_COUNT; c++)
         free(v->most[c]);
     free(v->stage_caps);
     free(v->nodes);
-    ranks_free(v->ranks);
     free(v);
 }
 
@@ -246,6 +250,36 @@ uint32_t solver_most(const struct solver *v)
 {
     uint32_t most = v->p->max_devices ? v->p->max_devices : UINT32_MAX;
     return most < v->n_layers ? most : v->n_layers;
+}
+
+uint32_t solver_fewest(const struct solver *v)
+{
+    const struct snode *s = &v->nodes[0];
+    uint32_t q = 0;
+    for (uint32_t c = 0; c < v->n_caps; c++)
+        while (q <= s->n_dev && s->cap[c][q] + s->cpu_cap[c] < v->want[c])
+            q++;
+    return q <= s->n_dev && s->main_ok ? q : UINT32_MAX;
+}
+
+/* The numbers of compare(), each so that less comes first there. */
+uint32_t solver_row(const struct solver *v, int64_t *out)
+{
+    const struct snode *s = &v->nodes[0];
+    uint32_t n = 0;
+    out[n++] = -(int64_t)(s->cap[CAP_BYTES][s->n_dev] + s->cpu_cap[CAP_BYTES]);
+    out[n++] = s->n_dev;
+    out[n++] = !s->main_ok;
+    out[n++] = -(int64_t)s->cpu_lay;
+    for (uint32_t i = 0; i < s->n_dev; i++) {
+        out[n++] = s->src->dev[i].speed;
+        out[n++] = -(int64_t)s->src->dev[i].rank;
+        out[n++] = s->src->dev[i].cost;
+    }
+    out[n++] = s->src->all_or_none;
+    out[n++] = s->src->cost;
+    out[n++] = s->main_ok ? s->src->main_cost : 0;
+    return n;
 }
 
 /* Costs of k nodes at least, one of them the main node, the others with a device each. */
