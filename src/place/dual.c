@@ -36,6 +36,12 @@ static void fill_most(struct solver *v, uint32_t c)
     }
 }
 
+void dual_prepare(struct solver *v)
+{
+    for (uint32_t c = 0; c < v->n_caps; c++)
+        fill_most(v, c);
+}
+
 /* ---- what devices are worth at a price ---- */
 
 struct held { /* a value, and how much of the measure is held for it */

@@ -63,6 +63,8 @@ void prepare_floor(struct solver *v)
         v->excess = like->excess;
         v->cpu_excess = like->cpu_excess;
         v->net_min = like->net_min;
+        memcpy(v->most, like->most, sizeof v->most);
+        memcpy(v->unit, like->unit, sizeof v->unit);
         return;
     }
     mem_auto int64_t *least = mem_calloc(n, sizeof *least), *d = mem_calloc(n, sizeof *d);

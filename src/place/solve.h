@@ -62,7 +62,7 @@ struct problem {
      * layer and way to the main node (but `once`), or the layers on the CPU; 0: no bound. */
     int64_t stage_ns;
     uint32_t remote_only;      /* devices of this speed are not used on the main node (its CPU) */
-    const struct solver *like; /* of a problem that differs in nodes alone: its tables are used and
+    const struct solver *like; /* of a problem without nodes, else the same: its tables are used and
                                   it stays as long; NULL: none */
 };
 enum { PLACE_NO_SPEED = UINT32_MAX >> 1 }; /* for remote_only: none */

@@ -67,6 +67,8 @@ struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* index
 int64_t dual_bound(struct solver *v, struct bounds *b, uint32_t by, uint32_t k, uint32_t g,
                    int64_t enough, int64_t *rest);
 
+void dual_prepare(struct solver *v); /* most and unit of all measures, to be shared */
+
 /* polish.c: among equally fast answers the tidiest: nodes together, main last, smaller devices,
  * most room left. */
 void polish(struct solver *v, struct solution *s);

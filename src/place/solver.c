@@ -175,7 +175,7 @@ static void fill_goal(struct solver *v)
 static struct ranks *new_ranks(const struct problem *p)
 {
     uint64_t lo = UINT64_MAX, hi = 0;
-    if (!p->n_nodes) /* made to be shared: any room may be asked for */
+    if (!p->n_nodes) /* any room may be asked for by those who share them */
         return ranks_new(p->need);
     for (uint32_t i = 0; i < p->n_nodes; i++)
         for (uint32_t d = 0; d < p->nodes[i].n_dev; d++) {
@@ -215,6 +215,8 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
             end = i;
     }
     prepare_floor(v);
+    if (!p->n_nodes) /* made to be shared */
+        dual_prepare(v);
     return v;
 }
 
@@ -234,7 +236,7 @@ void solver_free(struct solver *v)
         free(v->cpu_excess);
         ranks_free(v->ranks);
     }
-    for (uint32_t c = 0; c < CAP_COUNT; c++)
+    for (uint32_t c = 0; c < CAP_COUNT && !v->p->like; c++)
         free(v->most[c]);
     free(v->stage_caps);
     free(v->nodes);
