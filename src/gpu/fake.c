@@ -7,9 +7,8 @@
  * free defaults to memory, bandwidth to the card's by its name, count to 1. */
 #include "gpu/internal.h"
 
-#include "base/json.h"
+#include "base/doc.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/str.h"
 #include "os/file.h"
 
@@ -31,60 +30,55 @@ static void fake_close(void *state)
     free(f);
 }
 
-/* A size as "24GiB" or as a plain number of bytes. */
-static int get_bytes(const json_t *o, const char *key, bool required, uint64_t *out,
-                     struct err *err)
+struct row {
+    struct cluster_device d;
+    uint32_t count;
+};
+
+/* clang-format off */
+#define R(member) DOC_FIELD(struct row, member)
+static const struct doc_field CARD_FIELDS[] = {
+    {"name", DOC_TEXT, true, R(d.name)},
+    {"memory", DOC_BYTES, true, R(d.total_bytes), .lo = 1 << 20, .hi = 1ull << 50},
+    {"free", DOC_BYTES, false, R(d.free_bytes), .lo = 0, .hi = 1ull << 50},
+    {"bandwidth", DOC_RATE, false, R(d.bandwidth_bytes_per_s), .lo = 1e6, .hi = 1e15},
+    {"count", DOC_U32, false, R(count), .lo = 1, .hi = CLUSTER_MAX_NODE_DEVICES},
+};
+static const struct doc_field FILE_FIELDS[] = {{"devices", DOC_OTHER, true}};
+/* clang-format on */
+
+static int get_cards(struct fake *f, const struct doc_at *at, struct err *err)
 {
-    if (json_is_integer(json_object_get(o, key)))
-        return json_get_u64(o, key, required, INT64_MAX, out, err);
-    const char *text = NULL;
-    if (json_get_str(o, key, required, &text, err))
+    struct row r = {.d = {.kind = DEVICE_GPU, .backend = BACKEND_FAKE}, .count = 1};
+    if (doc_fields(at, CARD_FIELDS, ARRAY_LEN(CARD_FIELDS), &r, err))
         return -1;
-    return text ? num_bytes(text, key, out, err) : 0;
+    double usual = gpu_bandwidth_by_name(r.d.name, &r.d.hbm);
+    if (!doc_has(at, "bandwidth"))
+        r.d.bandwidth_bytes_per_s = usual;
+    if (!doc_has(at, "free"))
+        r.d.free_bytes = r.d.total_bytes;
+    if (r.d.free_bytes > r.d.total_bytes)
+        return doc_fault(at, err, "free %llu of %llu bytes", (unsigned long long)r.d.free_bytes,
+                         (unsigned long long)r.d.total_bytes);
+    if (r.count > CLUSTER_MAX_NODE_DEVICES - f->n)
+        return doc_fault(at, err, "more than %d devices", CLUSTER_MAX_NODE_DEVICES);
+    f->items = mem_realloc(f->items, f->n + r.count, sizeof r.d);
+    for (uint32_t k = 0; k < r.count; k++)
+        f->items[f->n++] = r.d;
+    return 0;
 }
 
-static int get_card(const json_t *o, struct cluster_device *d, uint32_t *count, struct err *err)
+static int get_all(struct fake *f, const struct doc *d, struct err *err)
 {
-    static const char *const KEYS[] = {"name", "memory", "free", "bandwidth", "count"};
-    const char *rate = NULL;
-    *d = (struct cluster_device){.kind = DEVICE_GPU, .backend = BACKEND_FAKE};
-    *count = 1;
-    if (json_known_keys(o, "device", KEYS, ARRAY_LEN(KEYS), err) ||
-        JSON_COPY(o, "name", true, d->name, err) ||
-        get_bytes(o, "memory", true, &d->total_bytes, err))
+    const struct doc_at root = doc_root(d), list = doc_member(&root, "devices");
+    size_t n;
+    if (doc_fields(&root, FILE_FIELDS, ARRAY_LEN(FILE_FIELDS), NULL, err) ||
+        doc_list(&list, CLUSTER_MAX_NODE_DEVICES, &n, err))
         return -1;
-    d->free_bytes = d->total_bytes;
-    if (get_bytes(o, "free", false, &d->free_bytes, err) ||
-        json_get_u32(o, "count", false, CLUSTER_MAX_NODE_DEVICES, count, err) ||
-        json_get_str(o, "bandwidth", false, &rate, err))
-        return -1;
-    if (d->total_bytes == 0 || d->free_bytes > d->total_bytes)
-        return err_set(err, ERR_INVALID, "'%s': free %llu of %llu bytes", d->name,
-                       (unsigned long long)d->free_bytes, (unsigned long long)d->total_bytes);
-    d->bandwidth_bytes_per_s = gpu_bandwidth_by_name(d->name, &d->hbm);
-    return rate ? num_rate(rate, "bandwidth", &d->bandwidth_bytes_per_s, err) : 0;
-}
-
-static int get_cards(struct fake *f, const json_t *doc, struct err *err)
-{
-    static const char *const KEYS[] = {"devices"};
-    if (json_known_keys(doc, "file", KEYS, ARRAY_LEN(KEYS), err))
-        return -1;
-    json_t *list = json_get_array(doc, "devices", true, err);
-    if (!list)
-        return -1;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        struct cluster_device d;
-        uint32_t count;
-        if (get_card(json_array_get(list, i), &d, &count, err)) {
-            err_wrap(err, "device %zu", i);
+    for (size_t i = 0; i < n; i++) {
+        const struct doc_at card = doc_item(&list, i);
+        if (get_cards(f, &card, err))
             return -1;
-        }
-        if (count > CLUSTER_MAX_NODE_DEVICES - f->n)
-            return err_set(err, ERR_LIMIT, "more than %d devices", CLUSTER_MAX_NODE_DEVICES);
-        f->items = mem_realloc(f->items, f->n + count, sizeof d);
-        for (uint32_t k = 0; k < count; k++)
-            f->items[f->n++] = d;
     }
     return 0;
 }
@@ -97,14 +91,13 @@ static void *fake_open(const char *config, struct err *err)
         return err_null(err, ERR_NOT_FOUND, "fake devices need a file: fake:FILE");
     if (file_read(config, FILE_MAX, &text, &n, err))
         return NULL;
-    json_t *doc = json_parse_yaml(text, n, err);
+    struct doc d;
     struct fake *f = mem_calloc(1, sizeof *f);
-    if (!doc || get_cards(f, doc, err)) {
-        err_wrap(err, "%s", config);
+    if (doc_parse(&d, config, text, n, err) || get_all(f, &d, err)) {
         fake_close(f);
         f = NULL;
     }
-    json_decref(doc);
+    doc_done(&d);
     return f;
 }
 

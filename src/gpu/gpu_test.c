@@ -214,17 +214,21 @@ static void test_fake_refused(void **state)
     static const struct {
         const char *text, *says;
     } CASES[] = {
-        {"devices:\n - {name: X, memory: 24GiB, fre: 1}\n", "free"},
-        {"devices:\n - {name: X}\n", "memory"},
-        {"devices:\n - {memory: 1GiB}\n", "name"},
-        {"devices:\n - {name: X, memory: 1GiB, free: 2GiB}\n", "free 2147483648 of 1073741824"},
-        {"devices:\n - {name: X, memory: 24 apples}\n", "apples"},
-        {"devices:\n - {name: X, memory: 1GiB, count: 5000}\n", "count"},
+        {"devices:\n - {name: X, memory: 24GiB, fre: 1}\n",
+         "fake.yaml:2: devices[0]: unknown key 'fre'; did you mean 'free'?"},
+        {"devices:\n - {name: X}\n", "fake.yaml:2: devices[0]: 'memory' is missing"},
+        {"devices:\n - {memory: 1GiB}\n", "fake.yaml:2: devices[0]: 'name' is missing"},
+        {"devices:\n - {name: X, memory: 1GiB, free: 2GiB}\n",
+         "fake.yaml:2: devices[0]: free 2147483648 of 1073741824 bytes"},
+        {"devices:\n - {name: X, memory: 24 apples}\n",
+         "fake.yaml:2: devices[0].memory: '24 apples' is not a size"},
+        {"devices:\n - {name: X, memory: 1GiB, count: 5000}\n",
+         "fake.yaml:2: devices[0].count: 5000 is outside 1 to 1024"},
         {"devices:\n - {name: X, memory: 1GiB, count: 1000}\n - {name: X, memory: 1GiB, count: "
          "1000}\n",
-         "1024"},
-        {"device: []\n", "devices"},
-        {"devices: 7\n", "devices"},
+         "fake.yaml:3: devices[1]: more than 1024 devices"},
+        {"device: []\n", "fake.yaml:1: unknown key 'device'; did you mean 'devices'?"},
+        {"devices: 7\n", "fake.yaml:1: devices: must be a list, found 7"},
         {"[1, 2", "fake.yaml"},
     };
     const struct dir *dir = *state;
