@@ -44,25 +44,12 @@ void dual_prepare(struct solver *v)
 
 /* ---- what devices are worth at a price ---- */
 
-struct held { /* a value, and how much of the measure is held for it */
-    int64_t value, units;
-};
-
-struct pricing {
-    struct solver *v;
-    struct bounds *b;
-    uint32_t by, k, g, c;
-    int64_t scale, lambda, rest;
-    struct held *row;       /* [speed][x]: least for at most x layers */
-    struct held *one, *all; /* scratch for the devices of a node */
-};
-
 static struct held less(struct held a, struct held b)
 {
     return b.value < a.value ? b : a;
 }
 
-static void fill_rows(struct pricing *t)
+static void fill_rows(struct dual *t)
 {
     const struct solver *v = t->v;
     const int64_t *most = v->most[t->c];
@@ -90,7 +77,8 @@ static uint32_t within(const int64_t *most, uint32_t n, int64_t units)
     return lo;
 }
 
-static struct held price_device(const struct pricing *t, const struct pdev *d)
+/* Of one device alone: fixed time and excess, less the price of what it holds. */
+static struct held price_device(const struct dual *t, const struct pdev *d)
 {
     const struct solver *v = t->v;
     uint64_t own[CAP_COUNT];
@@ -103,13 +91,21 @@ static struct held price_device(const struct pricing *t, const struct pdev *d)
         int64_t ns = value_mul(t->scale, v->excess[d->speed][x + 1]);
         best = less(best, (struct held){ns - t->lambda * units, units});
     }
-    int64_t fixed = value_mul(t->scale, v->p->speeds[d->speed].fixed);
-    best.value = value_add(best.value, fixed);
-    best.value = t->by == BY_VALUE ? value_add(best.value, d->cost) : best.value;
+    best.value = value_add(best.value, value_mul(t->scale, v->p->speeds[d->speed].fixed));
     return best;
 }
 
-static struct held price_cpu(const struct pricing *t, const struct snode *s)
+static int64_t down(int64_t value, int64_t scale)
+{
+    return value / scale - (value % scale < 0);
+}
+
+int64_t dual_device(const struct dual *t, const struct pdev *d)
+{
+    return down(price_device(t, d).value, t->scale);
+}
+
+static struct held price_cpu(const struct dual *t, const struct snode *s)
 {
     const struct solver *v = t->v;
     struct held best = {s->cpu_lay ? PLACE_INF : 0, 0};
@@ -129,7 +125,7 @@ static int by_value(const void *a, const void *b)
 
 /* Least sums of q devices of a node, and inside each group; `more` is what each costs in addition,
  * `own` what taking part costs. The devices' own values are ascending inside a group. */
-static void sum_up(const struct pricing *t, const struct snode *s, int64_t more, struct held own,
+static void sum_up(const struct dual *t, const struct snode *s, int64_t more, struct held own,
                    struct share *out)
 {
     const struct held *one = t->one;
@@ -154,19 +150,22 @@ static void sum_up(const struct pricing *t, const struct snode *s, int64_t more,
     }
 }
 
-static void price_node(const struct pricing *t, struct snode *s)
+static void price_node(const struct dual *t, struct snode *s)
 {
     const struct problem *p = t->v->p;
-    bool costs = t->by == BY_VALUE;
-    for (uint32_t d = 0; d < s->n_dev; d++)
+    bool costs = t->o.by == BY_VALUE;
+    for (uint32_t d = 0; d < s->n_dev; d++) {
         t->one[d] = price_device(t, &s->src->dev[d]);
+        if (costs)
+            t->one[d].value = value_add(t->one[d].value, s->src->dev[d].cost);
+    }
     struct held rem = {costs ? s->src->cost : 0, 0}, loc = price_cpu(t, s);
     loc.value = value_add(loc.value, rem.value);
     loc.value = costs ? value_add(loc.value, s->src->main_cost) : loc.value;
     int64_t hop = value_mul(t->scale, t->v->net_min.fixed);
     hop = costs ? value_add(hop, p->hop_cost) : hop;
-    sum_up(t, s, 0, loc, &s->by[t->by][1]);
-    sum_up(t, s, hop, rem, &s->by[t->by][0]);
+    sum_up(t, s, 0, loc, &s->by[t->o.by][1]);
+    sum_up(t, s, hop, rem, &s->by[t->o.by][0]);
 }
 
 /* ---- the best price ---- */
@@ -176,29 +175,29 @@ struct point {
 };
 
 /* The bound at a price. Leaves the tables filled for it. */
-static struct point bound_at(struct pricing *t, int64_t lambda)
+static struct point bound_at(struct dual *t, int64_t lambda)
 {
     struct solver *v = t->v;
     struct bounds *b = t->b;
-    uint32_t g = b->free_g ? 0 : t->g;
+    uint32_t g = b->free_g ? 0 : t->o.g;
     int64_t want = (int64_t)(v->want[t->c] / v->unit[t->c]);
     t->lambda = lambda;
     fill_rows(t);
     for (uint32_t i = 0; i < b->n; i++)
         price_node(t, &b->nodes[i]);
-    bounds_fill_time(b, t->by);
-    v->steps += bounds_size(b->n, t->k, b->g) / 4 + 1;
-    int64_t ns = v->floor_ns + v->p->base_ns + (t->k > 1 ? v->net_min.once : 0);
+    bounds_fill_time(b, t->o.by);
+    v->steps += bounds_size(b->n, t->o.k, b->g) / 4 + 1;
+    int64_t ns = v->floor_ns[0] + v->p->base_ns + (t->o.k > 1 ? v->net_min.once : 0);
     t->rest = value_add(value_mul(t->scale, ns), lambda * want);
-    int64_t least = b->tim[t->by][BOUNDS_AT(b, 0, t->k, g, 1)];
+    int64_t least = b->tim[t->o.by][BOUNDS_AT(b, 0, t->o.k, g, 1)];
     if (least >= PLACE_INF)
         return (struct point){lambda, PLACE_INF, 0};
     return (struct point){lambda, value_add(least, t->rest),
-                          want - bounds_units(b, t->by, t->k, g)};
+                          want - bounds_units(b, t->o.by, t->o.k, g)};
 }
 
 /* The dearest layer per unit: no higher price is useful. Sums of prices stay within PLACE_INF. */
-static int64_t lambda_max(const struct pricing *t)
+static int64_t lambda_max(const struct dual *t)
 {
     const struct solver *v = t->v;
     const int64_t *units = v->most[t->c];
@@ -224,17 +223,17 @@ static int64_t meet(const struct point *a, const struct point *b)
     return (int64_t)(x / (a->slope - b->slope));
 }
 
-static struct point best_price(struct pricing *t, int64_t enough)
+static struct point best_price(struct dual *t)
 {
     struct point lo = bound_at(t, 0), best = lo, hi, mid;
-    uint64_t cost = bounds_size(t->b->n, t->k, t->b->g);
-    if (lo.slope <= 0 || lo.value >= enough)
+    uint64_t cost = bounds_size(t->b->n, t->o.k, t->b->g);
+    if (lo.slope <= 0 || lo.value >= t->o.enough)
         return best;
     hi = bound_at(t, lambda_max(t));
     best = hi.value > best.value ? hi : best;
     for (uint32_t i = cost > LARGE_TABLE ? ROUNDS_LARGE : ROUNDS; i > 0 && hi.slope < 0; i--) {
         int64_t at = meet(&lo, &hi);
-        if (at <= lo.lambda || at >= hi.lambda || best.value >= enough)
+        if (at <= lo.lambda || at >= hi.lambda || best.value >= t->o.enough)
             break;
         mid = bound_at(t, at);
         best = mid.value > best.value ? mid : best;
@@ -249,32 +248,52 @@ static struct point best_price(struct pricing *t, int64_t enough)
     return best;
 }
 
-int64_t dual_bound(struct solver *v, struct bounds *b, uint32_t by, uint32_t k, uint32_t g,
-                   int64_t enough, int64_t *rest)
+/* The best over the measures. */
+static void search_price(struct dual *t)
 {
-    struct pricing t = {.v = v, .b = b, .by = by, .k = k, .g = g, .scale = value_scale(v, by)};
     struct point best = {.value = -PLACE_INF};
     uint32_t best_c = 0;
-    size_t rows = (size_t)v->p->n_speeds * (v->n_layers + 1), most = 0;
-    for (uint32_t i = 0; i < b->n; i++)
-        most = b->nodes[i].n_dev > most ? b->nodes[i].n_dev : most;
-    t.row = mem_calloc(rows + 2 * most + 1, sizeof *t.row);
-    t.one = t.row + rows;
-    t.all = t.one + most;
-    for (t.c = 0; t.c < v->n_caps && best.value < enough; t.c++) {
-        if (!v->most[t.c])
-            fill_most(v, t.c);
-        struct point x = best_price(&t, enough);
+    for (t->c = 0; t->c < t->v->n_caps && best.value < t->o.enough; t->c++) {
+        if (!t->v->most[t->c])
+            fill_most(t->v, t->c);
+        struct point x = best_price(t);
         if (x.value > best.value) {
             best = x;
-            best_c = t.c;
+            best_c = t->c;
         }
         if (best.lambda == 0 && x.slope <= 0) /* what is fastest holds the model */
             break;
     }
-    t.c = best_c;
-    bound_at(&t, best.lambda);
-    *rest = t.rest;
-    free(t.row);
-    return best.value;
+    t->c = best_c;
+    bound_at(t, best.lambda);
+    t->bound = best.value;
+}
+
+struct dual *dual_new(struct solver *v, struct bounds *b, const struct dual_opts *o)
+{
+    struct dual *t = mem_calloc(1, sizeof *t);
+    size_t rows = (size_t)v->p->n_speeds * (v->n_layers + 1), most = 0;
+    for (uint32_t i = 0; i < b->n; i++)
+        most = b->nodes[i].n_dev > most ? b->nodes[i].n_dev : most;
+    *t = (struct dual){.v = v, .b = b, .o = *o, .scale = value_scale(v, o->by)};
+    t->row = mem_calloc(rows + 2 * most + 1, sizeof *t->row);
+    t->one = t->row + rows;
+    t->all = t->one + most;
+    search_price(t);
+    t->rest_ns = mem_calloc(v->n_layers + 1, sizeof *t->rest_ns);
+    const uint64_t *sum = ranks_sums(v->ranks, t->c);
+    for (uint32_t x = 0; x <= v->n_layers; x++) {
+        int64_t units = (int64_t)((sum[v->n_layers + 1] - sum[x]) / v->unit[t->c]);
+        t->rest_ns[x] = v->floor_ns[x] + down(t->lambda * units, t->scale);
+    }
+    return t;
+}
+
+void dual_free(struct dual *t)
+{
+    if (!t)
+        return;
+    free(t->row);
+    free(t->rest_ns);
+    free(t);
 }

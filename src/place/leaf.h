@@ -22,7 +22,9 @@ struct leaf_dev {
     uint32_t rank; /* of room */
     uint32_t speed;
     int64_t net_fixed, net_tail; /* of the way between it and the main node; 0 when local */
-    uint32_t id;                 /* the caller's */
+    int64_t least_ns; /* adds this to any bound: what it takes at least, less the price of what it
+                         may hold; 0 without rest_ns */
+    uint32_t id;      /* the caller's */
 };
 
 struct leaf {
@@ -34,12 +36,16 @@ struct leaf {
     const int64_t *cpu_ns; /* n + 1: time of the first x layers on the CPU, x in [1, n_cpu_max] */
     uint32_t n_cpu_max;    /* 0: all layers on devices */
     int64_t stage_ns;      /* no device takes longer for what is its own; 0: no bound */
-    uint64_t max_work;     /* table cells that may be filled */
+    int64_t below_ns;      /* only answers faster than this are wanted */
+    /* [x]: layers from x on and the output layer take at least this, with the price of each, beside
+     * what the devices add; NULL: nothing is known. */
+    const int64_t *rest_ns;
+    uint64_t max_work; /* cells and states that may be filled */
 };
 
 struct leaf_answer {
     bool feasible;
-    bool exact; /* proved: the least time, or that nothing fits */
+    bool exact; /* proved: the least time, or that nothing that is wanted fits */
     int64_t ns;
     uint32_t n_cpu;
     uint16_t *order;  /* n_dev: indexes into dev, pipeline order; room is the caller's */
@@ -48,11 +54,12 @@ struct leaf_answer {
 };
 
 /* Whether all layers fit these devices or fewer of them, in any order and whatever time each takes
- * (stage_ns is not looked at): how many it took, 0 for no.
+ * (stage_ns is not looked at): how many it took, 0 for no; order (n_dev entries) has them first.
  * *exact false: a "no" is not proved (too many different devices for max_work). *work counts cells.
  */
-uint32_t leaf_fits(const struct leaf *l, bool *exact, uint64_t *work);
-/* Fills *a (order and counts are set by the caller to room for n_dev). */
+uint32_t leaf_fits(const struct leaf *l, uint16_t *order, bool *exact, uint64_t *work);
+/* Fills *a (order and counts are set by the caller to room for n_dev). Not feasible and exact:
+ * there is nothing below below_ns. */
 void leaf_solve(const struct leaf *l, struct leaf_answer *a);
 /* The least time of the devices in the order given in a->order; fills counts, n_cpu and ns. Keeps
  * `spare` bytes free on every device. False when it does not fit. */

@@ -332,6 +332,11 @@ uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x)
     return b < r->n_caps ? r->measure[b][x] : 0;
 }
 
+const uint64_t *ranks_sums(const struct ranks *r, uint32_t b)
+{
+    return r->measure[b];
+}
+
 uint32_t ranks_layers(const struct ranks *r, uint32_t rank)
 {
     return (uint32_t)ranks_caps(r, rank)[CAP_LAYERS];

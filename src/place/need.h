@@ -53,6 +53,7 @@ uint32_t ranks_n_caps(const struct ranks *r); /* measures in use; the others are
 const uint64_t *ranks_caps(const struct ranks *r, uint32_t rank); /* [CAP_COUNT] */
 /* Measure b of the first x layers; x = n + 1: of all of them and the output layer. */
 uint64_t ranks_measure(const struct ranks *r, uint32_t b, uint32_t x);
+const uint64_t *ranks_sums(const struct ranks *r, uint32_t b); /* the same for all x; b in use */
 /* The most layers of any range. */
 uint32_t ranks_layers(const struct ranks *r, uint32_t rank);
 const struct fit *ranks_fit(struct ranks *r, uint32_t rank); /* computed once, kept by r */

@@ -71,14 +71,15 @@ void prepare_floor(struct solver *v)
     int64_t tail = PLACE_INF;
     for (uint32_t s = 0; s < p->n_speeds; s++)
         tail = p->speeds[s].tail < tail ? p->speeds[s].tail : tail;
-    v->floor_ns = p->n_speeds ? tail : 0;
-    for (uint32_t l = 0; l < n; l++) {
+    v->floor_ns = mem_calloc(n + 1, sizeof *v->floor_ns);
+    v->floor_ns[n] = p->n_speeds ? tail : 0;
+    for (uint32_t l = n; l-- > 0;) {
         least[l] = p->cpu_ns ? layer_ns(p->cpu_ns, l) : PLACE_INF;
         for (uint32_t s = 0; s < p->n_speeds; s++) {
             int64_t t = layer_ns(p->speeds[s].cum, l);
             least[l] = t < least[l] ? t : least[l];
         }
-        v->floor_ns += least[l];
+        v->floor_ns[l] = v->floor_ns[l + 1] + least[l];
     }
     v->excess = mem_calloc(p->n_speeds + 1, sizeof *v->excess);
     for (uint32_t s = 0; s < p->n_speeds; s++) {

@@ -71,16 +71,19 @@ static uint32_t keep_largest(const struct search *x, uint32_t *node, uint32_t *d
     return most;
 }
 
-/* Kept as a set: the caller needs to know which nodes and how many devices. */
-static void keep_set(struct search *x, const uint32_t *node, const uint32_t *dev, uint32_t n)
+/* Kept as a set: the caller needs to know which nodes and devices, in what order they fit. */
+static void keep_set(struct search *x, const uint32_t *node, const uint32_t *dev,
+                     const uint16_t *order, uint32_t n)
 {
     struct solution *s = x->best;
     solution_done(s);
     *s = (struct solution){.main = x->main, .n_nodes = x->k, .n_dev = n};
     s->node = mem_calloc(n, sizeof *s->node);
     s->dev = mem_calloc(n, sizeof *s->dev);
-    memcpy(s->node, node, n * sizeof *node);
-    memcpy(s->dev, dev, n * sizeof *dev);
+    for (uint32_t i = 0; i < n; i++) {
+        s->node[i] = node[order[i]];
+        s->dev[i] = dev[order[i]];
+    }
     x->found = true;
 }
 
@@ -90,6 +93,7 @@ static void leaf_fit(struct search *x)
         return;
     struct leaf l;
     mem_auto struct leaf_dev *leaf_dev = mem_calloc(x->n_pick, sizeof *leaf_dev);
+    mem_auto uint16_t *order = mem_calloc(x->n_pick, sizeof *order);
     mem_auto uint32_t *node = mem_calloc(x->n_pick, sizeof *node);
     mem_auto uint32_t *dev = mem_calloc(x->n_pick, sizeof *dev);
     memcpy(node, x->node, x->n_pick * sizeof *node);
@@ -99,11 +103,11 @@ static void leaf_fit(struct search *x)
     l.max_work = LEAF_WORK;
     bool exact;
     uint64_t work = 0;
-    used = leaf_fits(&l, &exact, &work);
+    used = leaf_fits(&l, order, &exact, &work);
     x->v->steps += work / 8 + 1;
     x->unsure |= !exact;
     if (used) {
-        keep_set(x, node, dev, n);
+        keep_set(x, node, dev, order, n);
         x->best->bound_dev = used;
         x->stopped = true;
     }
@@ -116,18 +120,46 @@ static bool wanted(const struct search *x, int64_t ns, int64_t value)
     return value < x->below && (!limit || ns <= limit);
 }
 
-/* With unequal links it matters a little which remote device comes first; the leaf did not look at
- * that, so another order may be faster by the difference. */
-static int64_t least_ns(const struct search *x, const struct leaf_answer *a, int64_t ns)
+/* What the first remote device of a pipeline adds, at least: with unequal links it matters a little
+ * which one it is, and leaves do not look at that. */
+static int64_t least_extra(const struct search *x)
 {
     const struct problem *p = x->v->p;
-    int64_t least = ns;
-    for (uint32_t i = 0; i < x->n_pick && p->n_pairs; i++)
+    int64_t least = PLACE_INF;
+    for (uint32_t i = 0; i < x->n_pick; i++)
         if (x->node[i] != x->main) {
-            int64_t other = a->ns + p->base_ns + solver_net(p, x->main, x->node[i]).once;
-            least = other < least ? other : least;
+            int64_t once = solver_net(p, x->main, x->node[i]).once;
+            least = once < least ? once : least;
         }
-    return least;
+    return p->base_ns + (least < PLACE_INF ? least : 0);
+}
+
+/* A leaf's answer with the path's devices. */
+static void offer(struct search *x, const struct leaf_answer *a)
+{
+    const struct solver *v = x->v;
+    uint32_t n = x->n_pick;
+    mem_auto uint32_t *node = mem_calloc(n + 1, sizeof *node);
+    for (uint32_t i = 0; i < n; i++)
+        node[i] = x->node[a->order[i]];
+    int64_t ns = a->ns + solver_extra(v, x->main, node, n), least = a->ns + least_extra(x);
+    int64_t cost = solver_cost(v, x->main, x->node, x->dev, n);
+    int64_t value = value_add(value_mul(v->scale, ns), cost);
+    if (least < ns) /* another order may be faster by the difference */
+        x->unsure |= wanted(x, least, value_add(value_mul(v->scale, least), cost));
+    if (wanted(x, ns, value)) {
+        keep(x, a, ns, value);
+        x->below = value;
+    }
+}
+
+/* Only what is faster than this can be wanted of a leaf. */
+static int64_t below_ns(const struct search *x)
+{
+    const struct solver *v = x->v;
+    int64_t most = x->below - solver_cost(v, x->main, x->node, x->dev, x->n_pick);
+    int64_t ns = most > 0 ? (most - 1) / v->scale + 1 : 0, limit = v->p->limit_ns;
+    return (limit && limit < ns ? limit + 1 : ns) - least_extra(x);
 }
 
 static void leaf_value(struct search *x)
@@ -138,28 +170,22 @@ static void leaf_value(struct search *x)
     if (n == 0)
         return;
     mem_auto struct leaf_dev *dev = mem_calloc(n + 1, sizeof *dev);
-    mem_auto uint16_t *order = mem_calloc(n + 1, sizeof *order);
-    mem_auto uint16_t *counts = mem_calloc(n + 1, sizeof *counts);
+    mem_auto uint16_t *order = mem_calloc(2 * (size_t)n + 1, sizeof *order);
     solver_leaf(v, x->main, x->node, x->dev, n, dev, &l);
     l.max_work = LEAF_WORK;
-    struct leaf_answer a = {.order = order, .counts = counts};
+    l.below_ns = below_ns(x);
+    if (x->dual) {
+        l.rest_ns = x->dual->rest_ns;
+        for (uint32_t i = 0; i < n; i++)
+            dev[i].least_ns =
+                dev[i].net_fixed + dual_device(x->dual, &v->p->nodes[x->node[i]].dev[x->dev[i]]);
+    }
+    struct leaf_answer a = {.order = order, .counts = order + n};
     leaf_solve(&l, &a);
     v->steps += a.work / 8 + 1;
     x->unsure |= !a.exact;
-    if (!a.feasible)
-        return;
-    mem_auto uint32_t *node = mem_calloc(n + 1, sizeof *node);
-    for (uint32_t i = 0; i < n; i++)
-        node[i] = x->node[order[i]];
-    int64_t ns = a.ns + solver_extra(v, x->main, node, n), least = least_ns(x, &a, ns);
-    int64_t cost = solver_cost(v, x->main, x->node, x->dev, n);
-    int64_t value = value_add(value_mul(v->scale, ns), cost);
-    if (least < ns)
-        x->unsure |= wanted(x, least, value_add(value_mul(v->scale, least), cost));
-    if (wanted(x, ns, value)) {
-        keep(x, &a, ns, value);
-        x->below = value;
-    }
+    if (a.feasible)
+        offer(x, &a);
 }
 
 /* Nodes of the path, the main one included. */
@@ -173,6 +199,24 @@ static uint32_t count_nodes(const struct search *x)
         k += !seen;
     }
     return k;
+}
+
+/* The path's devices in their order; false when it does not fit. */
+static bool in_order(struct search *x)
+{
+    struct leaf l;
+    uint32_t n = x->n_pick;
+    mem_auto struct leaf_dev *dev = mem_calloc(n + 1, sizeof *dev);
+    mem_auto uint16_t *order = mem_calloc(2 * (size_t)n + 1, sizeof *order);
+    for (uint32_t i = 0; i < n; i++)
+        order[i] = (uint16_t)i;
+    solver_leaf(x->v, x->main, x->node, x->dev, n, dev, &l);
+    struct leaf_answer a = {.order = order, .counts = order + n};
+    bool fits = leaf_split(&l, 0, &a);
+    x->v->steps += a.work / 8 + 1;
+    if (fits)
+        offer(x, &a);
+    return fits;
 }
 
 void search_first(struct solver *v, struct solution *s)
@@ -189,10 +233,26 @@ void search_first(struct solver *v, struct solution *s)
         x.node = node;
         x.dev = dev;
         x.n_pick = keep_largest(&x, node, dev, set.n_dev, n);
-        if (count_nodes(&x) == set.n_nodes)
+        if (count_nodes(&x) == set.n_nodes && !in_order(&x))
             leaf_value(&x);
     }
     solution_done(&set);
+}
+
+bool search_improve(struct search *x)
+{
+    const struct solution *s = x->best;
+    mem_auto uint32_t *node = mem_calloc(s->n_dev, sizeof *node);
+    mem_auto uint32_t *dev = mem_calloc(s->n_dev, sizeof *dev);
+    memcpy(node, s->node, s->n_dev * sizeof *node);
+    memcpy(dev, s->dev, s->n_dev * sizeof *dev);
+    x->node = node;
+    x->dev = dev;
+    x->main = s->main;
+    x->n_pick = s->n_dev;
+    x->below = s->value;
+    leaf_value(x);
+    return x->found;
 }
 
 /* ---- branches ---- */

@@ -13,6 +13,7 @@ struct search {
     struct solver *v;
     struct bounds *b; /* its time tables filled for GOAL_VALUE */
     enum goal goal;
+    const struct dual *dual; /* of the bounds by value; NULL: leaves have no bound */
     uint32_t k;
     int64_t rest[BY_COUNT]; /* of the bounds: what is not in the tables */
     int64_t below;          /* only answers of less value than this are wanted */
@@ -37,8 +38,10 @@ struct search {
 void search_run(struct search *x, uint32_t g);
 /* Could an answer with g devices exist, as far as the bounds know? */
 bool search_may(struct search *x, uint32_t g);
-/* Of a set found by GOAL_FITS, an answer on as many of its largest devices as it takes for each of
- * them to hold a layer; replaces *s, not feasible when there is none. */
+/* Of a set found by GOAL_FITS, some answer on as many of its devices as it takes for each of them
+ * to hold a layer; replaces *s, not feasible when there is none. */
 void search_first(struct solver *v, struct solution *s);
+/* The least value with the devices and the main node of *x->best, if that is less. */
+bool search_improve(struct search *x);
 
 #endif

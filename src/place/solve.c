@@ -19,7 +19,7 @@ static uint64_t deadline(const struct solver *v)
 static int64_t bound_ns(const struct solver *v, uint32_t k, int64_t value)
 {
     if (v->costs) {
-        int64_t ns = v->floor_ns + v->p->base_ns + (k > 1 ? v->net_min.once : 0);
+        int64_t ns = v->floor_ns[0] + v->p->base_ns + (k > 1 ? v->net_min.once : 0);
         return ns;
     }
     return value > 0 ? (value - 1) / v->scale + 1 : value / v->scale;
@@ -32,14 +32,22 @@ static void least_value(struct solver *v, struct bounds *b, uint32_t k, uint32_t
 {
     struct search x = {.v = v, .b = b, .goal = GOAL_FITS, .k = k, .best = s};
     int64_t have = s->feasible ? s->value : v->ceiling, lb = PLACE_INF;
+    struct dual *dual = NULL;
     bool may = search_may(&x, g);
     x.goal = GOAL_VALUE;
     for (uint32_t by = b->n_by; may && by-- > 0;) {
         int64_t enough = by == BY_TIME ? v->p->limit_ns + 1 : have;
-        lb = dual_bound(v, b, by, k, g, enough, &x.rest[by]);
-        may = by == BY_VALUE || lb <= v->p->limit_ns;
+        struct dual_opts o = {.by = by, .k = k, .g = g, .enough = enough};
+        dual_free(dual);
+        dual = dual_new(v, b, &o);
+        x.rest[by] = dual->rest;
+        may = by == BY_VALUE || dual->bound <= v->p->limit_ns;
     }
-    lb = may ? lb : PLACE_INF;
+    x.dual = dual;
+    lb = may ? dual->bound : PLACE_INF;
+    bool same = s->feasible && s->n_nodes == k && (b->free_g || s->n_dev == g);
+    if (may && lb < have && same && search_improve(&x))
+        have = s->value;
     bool proved = lb >= have;
     /* Deepen: answers close to the bound first, which proves or improves quickly. */
     for (int64_t room = lb / 256 + 1; !proved; room = room < PLACE_INF / 8 ? room * 8 : PLACE_INF) {
@@ -56,6 +64,7 @@ static void least_value(struct solver *v, struct bounds *b, uint32_t k, uint32_t
         }
         proved = (last || x.found) && !x.unsure && !x.stopped;
     }
+    dual_free(dual);
     s->proved = proved;
     s->bound_value = proved && s->feasible ? s->value : lb;
     s->bound_ns = proved && s->feasible && !v->costs ? s->ns : bound_ns(v, k, lb);

@@ -21,7 +21,8 @@ struct solver {
     uint32_t k_holds;         /* fewer nodes are proved too few by size */
     bool more_nodes;          /* fewer nodes than asked for may do, so that each has to be in use */
     uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
-    int64_t floor_ns;         /* every layer on its fastest kind, and the fastest output layer */
+    int64_t *floor_ns;        /* [x]: every layer from x on on its fastest kind, and the fastest
+                                 output layer */
     int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
     int64_t *cpu_excess;      /* [x]: of the first x layers on the CPU */
     struct net net_min;       /* the cheapest link there is */
@@ -61,11 +62,30 @@ const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64
 void prepare_stage(struct solver *v);                                   /* stage_caps */
 struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* indexes of nodes */
 
-/* dual.c: no value with exactly k nodes and g devices (any number where it is free) is below this;
- * tables and shares are left filled for it. Ends early with a bound of `enough`. *rest: what is in
- * no table. */
-int64_t dual_bound(struct solver *v, struct bounds *b, uint32_t by, uint32_t k, uint32_t g,
-                   int64_t enough, int64_t *rest);
+/* dual.c: no value with exactly k nodes and g devices (any number where it is free) is below
+ * `bound`; the tables and shares of b are left filled for it. */
+struct dual_opts {
+    uint32_t by, k, g;
+    int64_t enough; /* a bound as high as this ends the search for a better one */
+};
+struct held { /* a value, and how much of the measure is held for it */
+    int64_t value, units;
+};
+struct dual {
+    struct solver *v;
+    struct bounds *b;
+    struct dual_opts o;
+    uint32_t c; /* the measure that is priced */
+    int64_t scale, lambda;
+    int64_t bound, rest;    /* rest: of the bound what is in no table */
+    int64_t *rest_ns;       /* [x]: of layers from x on, in ns, rounded down */
+    struct held *row;       /* [speed][x]: least for at most x layers */
+    struct held *one, *all; /* scratch for the devices of a node */
+};
+struct dual *dual_new(struct solver *v, struct bounds *b, const struct dual_opts *o);
+void dual_free(struct dual *t);
+/* What a local device adds to a bound in ns at least, costs apart. */
+int64_t dual_device(const struct dual *t, const struct pdev *d);
 
 void dual_prepare(struct solver *v); /* most and unit of all measures, to be shared */
 

@@ -233,6 +233,7 @@ void solver_free(struct solver *v)
         free(v->excess[s]);
     if (!v->p->like) {
         free(v->excess);
+        free(v->floor_ns);
         free(v->cpu_excess);
         ranks_free(v->ranks);
     }
@@ -308,7 +309,7 @@ int64_t solver_floor(const struct solver *v, uint32_t k)
     int64_t more = k > 1 && fixed < PLACE_INF
                        ? v->net_min.once + (k - 1) * v->net_min.fixed + (k - 2) * fixed
                        : 0;
-    int64_t value = value_mul(v->scale, v->floor_ns + v->p->base_ns + more);
+    int64_t value = value_mul(v->scale, v->floor_ns[0] + v->p->base_ns + more);
     return v->costs ? value_add(value, least_cost(v, k)) : value;
 }
 
@@ -345,7 +346,12 @@ void solver_leaf(const struct solver *v, uint32_t main, const uint32_t *node, co
         struct net net = {0};
         if (node[i] != main)
             net = solver_net(p, main, node[i]);
-        out[i] = (struct leaf_dev){d->room, d->rank, d->speed, net.fixed, net.tail, d->id};
+        out[i] = (struct leaf_dev){.room = d->room,
+                                   .rank = d->rank,
+                                   .speed = d->speed,
+                                   .net_fixed = net.fixed,
+                                   .net_tail = net.tail,
+                                   .id = d->id};
     }
     const struct pnode *m = &p->nodes[main];
     *leaf = (struct leaf){.need = p->need,
@@ -355,7 +361,8 @@ void solver_leaf(const struct solver *v, uint32_t main, const uint32_t *node, co
                           .n_dev = n,
                           .cpu_ns = p->cpu_ns,
                           .n_cpu_max = p->cpu_ns ? m->n_cpu_max : 0,
-                          .stage_ns = p->stage_ns};
+                          .stage_ns = p->stage_ns,
+                          .below_ns = PLACE_INF};
     if (leaf->n_cpu_max >= v->n_layers) /* a device in use holds at least one */
         leaf->n_cpu_max = v->n_layers - 1;
     while (p->stage_ns && leaf->n_cpu_max && p->cpu_ns[leaf->n_cpu_max] > p->stage_ns)
