@@ -1,4 +1,5 @@
 /* The answers for every model on the reference clusters. */
+#include "base/doc.h"
 #include "base/mem.h"
 #include "model/model.h"
 #include "os/file.h"
@@ -27,8 +28,10 @@ static int read_cluster(const char *dir, const char *name, struct cluster_snapsh
     snapshot_init(s);
     if (file_read(path, 1 << 20, &text, &n, err))
         return -1;
-    json_auto_t *doc = json_parse_yaml(text, n, err);
-    return doc ? snapshot_from_json(s, doc, err) : -1;
+    struct doc d;
+    int rc = doc_parse(&d, path, text, n, err) ? -1 : snapshot_from_doc(s, &d, err);
+    doc_done(&d);
+    return rc;
 }
 
 static uint32_t count_nodes(const struct assignment *a)

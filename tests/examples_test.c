@@ -1,6 +1,7 @@
 /* Every model of tests/data/models on every cluster of examples/: each answer is proved and holds
  * up against the validator; each refusal names a change that makes it fit, the smallest of its
  * kind. */
+#include "base/doc.h"
 #include "base/mem.h"
 #include "model/model.h"
 #include "os/file.h"
@@ -44,9 +45,10 @@ static void read_cluster(const char *name, struct cluster_snapshot *s)
     snapshot_init(s);
     if (file_read(path, 1 << 20, &text, &n, &err))
         fail_msg("%s", err.msg);
-    json_auto_t *doc = json_parse_yaml(text, n, &err);
-    if (!doc || snapshot_from_json(s, doc, &err))
+    struct doc d;
+    if (doc_parse(&d, path, text, n, &err) || snapshot_from_doc(s, &d, &err))
         fail_msg("%s: %s", name, err.msg);
+    doc_done(&d);
 }
 
 static void init_spec(struct deployment_spec *spec, const struct wish *w)

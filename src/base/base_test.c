@@ -127,26 +127,6 @@ static void test_json(void **state)
     json_decref(v);
 }
 
-static void test_yaml(void **state)
-{
-    struct err e;
-    const char *y = "a: 1\nb: [x, no, 'true', true, 1.5, 0.2ms, 24GiB]\nc: {d: null}\n";
-    json_t *v = json_parse_yaml(y, strlen(y), &e);
-    assert_non_null(v);
-    char *s = json_text(v);
-    assert_string_equal(
-        s,
-        "{\"a\":1,\"b\":[\"x\",\"no\",\"true\",true,1.5,\"0.2ms\",\"24GiB\"],\"c\":{\"d\":null}}");
-    free(s);
-    json_decref(v);
-    static const char *const bad[] = {
-        "", "a: &x 1\nb: *x\n", "a: 1\na: 2\n", "{a: [}", "a\n---\nb\n", "!!str x", "? [1]\n: 2\n"};
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        json_t *w = json_parse_yaml(bad[i], strlen(bad[i]), &e);
-        assert_null(w);
-    }
-}
-
 static void test_opt(void **state)
 {
     bool flag = false, help;
@@ -180,8 +160,7 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_err), cmocka_unit_test(test_buf),  cmocka_unit_test(test_num),
-        cmocka_unit_test(test_map), cmocka_unit_test(test_json), cmocka_unit_test(test_yaml),
-        cmocka_unit_test(test_opt),
+        cmocka_unit_test(test_map), cmocka_unit_test(test_json), cmocka_unit_test(test_opt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

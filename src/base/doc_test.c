@@ -62,6 +62,22 @@ static void test_values(void **state)
     assert_true(x.size == MIB && x.rate == 5e8 && x.power == 2);
 }
 
+/* Types are those of YAML 1.2's core: no yes and no. */
+static void test_types(void **state)
+{
+    static const char TEXT[] = "a: 1\nb: [x, no, 'true', true, 1.5, -2e3, +5, 0.2ms, 24GiB, ~, "
+                               "\"\\u00e9\"]\nc: {d: null}\n";
+    struct doc d;
+    struct err e = {0};
+    assert_int_equal(doc_parse(&d, "t", TEXT, sizeof TEXT - 1, &e), 0);
+    char *s = json_text(d.root);
+    assert_string_equal(s,
+                        "{\"a\":1,\"b\":[\"x\",\"no\",\"true\",true,1.5,-2000.0,\"+5\",\"0.2ms\","
+                        "\"24GiB\",null,\"\xc3\xa9\"],\"c\":{\"d\":null}}");
+    free(s);
+    doc_done(&d);
+}
+
 static void test_faults(void **state)
 {
     static const struct {
@@ -311,10 +327,11 @@ int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),  cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_lines),   cmocka_unit_test(test_long_places),
-        cmocka_unit_test(test_bounds),  cmocka_unit_test(test_schema),
-        cmocka_unit_test(test_nearest), cmocka_unit_test(test_units),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_types),
+        cmocka_unit_test(test_faults),      cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_long_places), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_schema),      cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

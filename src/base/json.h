@@ -20,9 +20,6 @@ enum {
 /* Parses one whole document: UTF-8, no duplicate keys, depth and size capped. The caller owns it.
  */
 json_t *json_parse(const char *p, size_t n, struct err *err);
-/* Parses a YAML document into the same tree (YAML 1.2 core types: no yes/no; duplicate keys and
- * aliases refused). */
-json_t *json_parse_yaml(const char *p, size_t n, struct err *err);
 /* Compact text with keys in insertion order; the caller frees it. */
 char *json_text(const json_t *v);
 

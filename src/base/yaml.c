@@ -237,11 +237,3 @@ void doc_done(struct doc *d)
     free(d->lines);
     *d = (struct doc){0};
 }
-
-json_t *json_parse_yaml(const char *p, size_t n, struct err *err)
-{
-    struct doc d;
-    json_t *root = doc_parse(&d, NULL, p, n, err) ? NULL : json_incref(d.root);
-    doc_done(&d);
-    return root;
-}

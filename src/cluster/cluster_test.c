@@ -1,4 +1,5 @@
 /* cluster/: the cluster file, the wire forms, the life table. */
+#include "base/doc.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "cluster/deployment.h"
@@ -19,11 +20,9 @@ static const char FILE_TEXT[] =
 
 static int load(struct cluster_snapshot *s, const char *text, struct err *err)
 {
-    json_t *doc = json_parse_yaml(text, strlen(text), err);
-    if (!doc)
-        return -1;
-    int rc = snapshot_from_json(s, doc, err);
-    json_decref(doc);
+    struct doc d;
+    int rc = doc_parse(&d, "c.yaml", text, strlen(text), err) ? -1 : snapshot_from_doc(s, &d, err);
+    doc_done(&d);
     return rc;
 }
 

@@ -3,6 +3,7 @@
 #include "place/place.h"
 #include "place/place_int.h"
 
+#include "base/doc.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
@@ -306,9 +307,10 @@ static void read_cluster(const char *name, struct cluster_snapshot *s)
     snapshot_init(s);
     if (file_read(path, 1 << 20, &text, &n, &err))
         fail_msg("%s", err.msg);
-    json_auto_t *doc = json_parse_yaml(text, n, &err);
-    if (!doc || snapshot_from_json(s, doc, &err))
+    struct doc d;
+    if (doc_parse(&d, path, text, n, &err) || snapshot_from_doc(s, &d, &err))
         fail_msg("%s", err.msg);
+    doc_done(&d);
 }
 
 static const struct golden {
