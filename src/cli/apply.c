@@ -138,6 +138,46 @@ void apply_leave_out(struct apply *a)
 
 /* ---- making the changes ---- */
 
+/* GPUs and split of a plan that is all on GPUs; null for another. */
+static json_t *wish_of(const json_t *plan)
+{
+    const json_t *parts = json_object_get(plan, "parts"), *p;
+    size_t i;
+    if (!json_array_size(parts) || json_array_size(parts) > CONSTRAINT_MAX_NAMES ||
+        cli_u64(plan, "n_cpu_layers") || cli_u64(plan, "n_cpu_moe"))
+        return json_null();
+    json_t *o = json_object();
+    json_t *gpus = json_put_array(o, "gpus"), *split = json_put_array(o, "tensor_split");
+    json_array_foreach(parts, i, p)
+    {
+        if (!cli_str(p, "uuid")[0])
+            return json_decref(o), json_null();
+        json_array_append(gpus, json_object_get(p, "uuid"));
+        json_array_append(split, json_object_get(p, "n_layers"));
+    }
+    return o;
+}
+
+/* Where the plan for all of them put each replica: the scheduler tries that first, as one replica
+ * after the other it might not leave room for the last. */
+static void put_wishes(const struct apply *a, const char *name, json_t *body)
+{
+    const json_t *item, *plans = json_object_get(a->plans, "plans");
+    size_t i;
+    json_t *list = json_put_array(body, "place");
+    if (!plans)
+        json_array_append_new(list, wish_of(a->plans));
+    json_array_foreach(plans, i, item) if (strcmp(cli_str(item, "name"), name) == 0)
+        json_array_append_new(list, wish_of(json_object_get(item, "plan")));
+}
+
+static json_t *body_of(const struct apply *a, const json_t *spec)
+{
+    json_t *body = json_copy((json_t *)spec);
+    put_wishes(a, cli_str(spec, "name"), body);
+    return body;
+}
+
 static char *path_of(const char *name)
 {
     char segment[256];
@@ -152,6 +192,7 @@ static int scale(const struct apply *a, const json_t *spec, int *status)
     json_t *body = json_object();
     mem_auto char *path = path_of(cli_str(spec, "name"));
     json_put_u64(body, "replicas", cli_u64(spec, "replicas"));
+    put_wishes(a, cli_str(spec, "name"), body);
     return cli_call(a->cli, "PATCH", path, body, &out, status);
 }
 
@@ -164,7 +205,7 @@ static int wait_for(const struct apply *a, const char *name, enum progress_goal 
 }
 
 /* A deployment's spec cannot be changed under its engines: it is stopped and made anew. */
-static int replace(const struct apply *a, json_t *spec, int *status)
+static int replace(const struct apply *a, const json_t *spec, int *status)
 {
     json_auto_t *gone = NULL, *out = NULL;
     const char *name = cli_str(spec, "name");
@@ -172,19 +213,19 @@ static int replace(const struct apply *a, json_t *spec, int *status)
     if (cli_call(a->cli, "DELETE", path, NULL, &gone, status) ||
         wait_for(a, name, PROGRESS_GONE, status))
         return -1;
-    return cli_call(a->cli, "POST", "/api/v1/deployments", json_incref(spec), &out, status);
+    return cli_call(a->cli, "POST", "/api/v1/deployments", body_of(a, spec), &out, status);
 }
 
 static int make(const struct apply *a, const json_t *change, int *status)
 {
     json_auto_t *out = NULL;
-    json_t *spec = json_object_get(change, "spec");
+    const json_t *spec = json_object_get(change, "spec");
     if (is(change, DIFF_SCALED))
         return scale(a, spec, status);
     if (is(change, DIFF_CHANGED))
         return replace(a, spec, status);
     if (is(change, DIFF_NEW))
-        return cli_call(a->cli, "POST", "/api/v1/deployments", json_incref(spec), &out, status);
+        return cli_call(a->cli, "POST", "/api/v1/deployments", body_of(a, spec), &out, status);
     return 0;
 }
 

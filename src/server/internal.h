@@ -58,7 +58,10 @@ struct deployment {
     struct facts *facts;      /* NULL until read (again) */
     bool facts_wanted;        /* a job reads them */
     struct replica *replicas; /* its own, linked by `sibling`, oldest first */
-    uint32_t pass_index;      /* in the reconciler\'s pass that is being made */
+    json_t *place;            /* where its first generation is tried first, by replica from
+                                 place_from; memory only, may be NULL */
+    uint32_t place_from;
+    uint32_t pass_index; /* in the reconciler\'s pass that is being made */
 };
 
 struct member {
@@ -240,6 +243,10 @@ void sched_snapshot(const struct server *s, struct cluster_snapshot *out);
 struct claim_sums {
     uint64_t all, hidden;
 };
+
+/* The `place` of a request: a list with {"gpus": [...], "tensor_split": [...]} or null for each new
+ * replica. Taken out of doc into *out; NULL when there is none. ERR_INVALID, ERR_LIMIT. */
+int sched_take_wishes(json_t *doc, json_t **out, struct err *err);
 
 /* ---- rest_*.c: one handler per route ---- */
 struct auth_key;

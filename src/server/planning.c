@@ -17,14 +17,34 @@ struct planning *planning_new(const struct deployment_spec *spec, struct facts *
     return p;
 }
 
+/* Where a plan for several models put it, if that still stands: its GPUs and split are a split by
+ * hand, which is checked and not searched. */
+static struct place_plan *plan_as_wished(struct planning *p, struct place_demand d)
+{
+    struct place_budget budget = {.no_changes = true};
+    mem_auto struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
+    *spec = *p->spec;
+    spec->want.gpus = p->wish->gpus;
+    spec->want.n_split = p->wish->n_split;
+    memcpy(spec->want.split, p->wish->split, sizeof spec->want.split);
+    d.spec = spec;
+    struct place_plan *plan = place_plan(&p->snapshot, &d, &budget, NULL);
+    if (plan && plan->feasible)
+        return plan;
+    place_free(plan);
+    return NULL;
+}
+
 void planning_run(struct planning *p)
 {
     struct place_demand demand;
-    struct place_budget budget = p->budget;
+    struct place_budget budget = {.no_changes = true};
     if (place_demand_init(&demand, p->facts->facts, p->spec, &p->err))
         return;
-    budget.no_changes = true;
-    p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
+    p->plan = p->wish ? plan_as_wished(p, demand) : NULL;
+    p->as_wished = p->plan != NULL;
+    if (!p->plan)
+        p->plan = place_plan(&p->snapshot, &demand, &budget, &p->err);
     /* The fast path leaves out what would change a refusal; a new refusal deserves the answer. */
     if (p->plan && !p->plan->feasible)
         note_text(&p->plan->summary, WORDS_EN, p->refusal, sizeof p->refusal);
@@ -48,6 +68,7 @@ void planning_free(struct planning *p)
     json_decref(p->doc);
     snapshot_done(&p->snapshot);
     facts_unref(p->facts);
+    free(p->wish);
     free(p->spec);
     free(p);
 }

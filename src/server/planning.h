@@ -10,11 +10,12 @@ struct planning {
     struct deployment_spec *spec;
     struct facts *facts;              /* a reference */
     struct cluster_snapshot snapshot; /* filled by the caller before planning_run */
-    struct place_budget budget;
+    struct constraints *wish;         /* GPUs and split to try first, owned; NULL: none */
     char known_refusal[240]; /* a refusal that says this needs no changes worked out again */
     int64_t spec_revision;
     /* outputs */
     struct place_plan *plan;
+    bool as_wished;
     json_t *doc;
     char refusal[240]; /* the summary of a plan that is not feasible, for people */
     bool full;         /* doc holds the changes of a refusal */

@@ -190,6 +190,56 @@ static void policies_are_kept(void **state)
     world_close(&w);
 }
 
+/* A replica that was planned together with others goes where that plan had it, while it can; a
+ * later generation goes where it goes. */
+static void wishes_are_tried_first(void **state)
+{
+    static const struct {
+        const char *name, *place;
+        int status;
+        const char *where; /* of replica 0, or what the error says */
+    } CASES[] = {
+        {"none", "", 201, "hill"},
+        {"dale", ",\"place\":[{\"gpus\":[\"dale:0\"],\"tensor_split\":[1]}]", 201, "dale"},
+        {"null", ",\"place\":[null]", 201, "hill"},
+        {"full", ",\"place\":[{\"gpus\":[\"fern:0\"],\"tensor_split\":[1]}]", 201, "hill"},
+        {"bad1", ",\"place\":{}", 400, "'place' must be a list"},
+        {"bad2", ",\"place\":[{\"gpus\":[\"dale:0\"]}]", 400, "place[0]: gpus and tensor_split"},
+        {"bad3", ",\"place\":[{\"gpus\":[\"dale:0\"],\"tensor_split\":[1,2]}]", 400, "place[0]"},
+        {"bad4", ",\"place\":[{\"nodes\":[\"dale\"]}]", 400, "unknown key 'nodes'"},
+    };
+    struct world w;
+    char buf[64];
+    world_open(&w, "memory");
+    worker_join(&w, "hill", 1, 16 * GIB);
+    worker_join(&w, "dale", 1, 8 * GIB);
+    worker_join(&w, "fern", 1, GIB / 2);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        json_auto_t *d =
+            want(&w, CASES[i].status, "POST", "/api/v1/deployments",
+                 "{\"name\":\"%s\",\"model\":\"%s\"%s}", CASES[i].name, w.model, CASES[i].place);
+        const char *message =
+            json_string_value(json_object_get(json_object_get(d, "error"), "message"));
+        if (CASES[i].status != 201) {
+            if (!strstr(message, CASES[i].where))
+                fail_msg("%s: %s", CASES[i].name, message);
+            continue;
+        }
+        until_is(&w, CASES[i].name, "ready", "");
+        assert_string_equal(state_deployment(w.s, CASES[i].name)->replicas->a.parts[0].node,
+                            CASES[i].where);
+    }
+    json_decref(want(&w, 200, "PATCH", "/api/v1/deployments/none", "%s",
+                     "{\"replicas\":2,\"place\":[{\"gpus\":[\"dale:0\"],\"tensor_split\":[1]}]}"));
+    const struct replica *second = state_deployment(w.s, "none")->replicas->sibling;
+    run_ms(&w, 200);
+    assert_string_equal(second->a.parts[0].node, "dale");
+    json_auto_t *d = want(&w, 200, "GET", "/api/v1/deployments/none", "%s", "");
+    assert_string_equal(at(d, "replicas.0.assignment.parts.0.node", buf), "hill");
+    assert_string_equal(at(d, "spec.place", buf), "");
+    world_close(&w);
+}
+
 static void questions_are_checked(void **state)
 {
     static const struct {
@@ -245,6 +295,7 @@ int main(void)
         cmocka_unit_test(labels_have_a_limit),
         cmocka_unit_test(instances_are_in_the_snapshot),
         cmocka_unit_test(policies_are_kept),
+        cmocka_unit_test(wishes_are_tried_first),
         cmocka_unit_test(questions_are_checked),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -18,6 +18,7 @@ struct deploy {
     struct pending pending;
     struct server *s;
     struct probe probe;
+    json_t *place; /* wishes (sched_take_wishes) */
 };
 
 static int name_free(const struct server *s, const char *name, struct err *err)
@@ -41,6 +42,7 @@ static struct deployment *new_deployment(struct deploy *j)
     d->model = j->probe.model;
     d->summary = facts_summary(j->probe.facts, &d->model);
     d->created_at = os_wall_ms();
+    d->place = STEAL(j->place);
     d->facts = mem_calloc(1, sizeof *d->facts);
     *d->facts = (struct facts){STEAL(j->probe.facts), 1};
     return d;
@@ -88,6 +90,7 @@ static void deploy_done(void *arg, bool cancelled)
         http_abort(req);
     }
     probe_done(&j->probe);
+    json_decref(j->place);
     free(j);
 }
 
@@ -96,9 +99,9 @@ void rest_deploy(const struct call *c)
     struct err err = {0};
     struct str body = http_req_body(c->req);
     struct deployment_spec *spec = mem_calloc(1, sizeof *spec);
-    json_auto_t *doc = json_parse(body.p, body.n, &err);
-    if (!err.code && spec_from_json(spec, doc, &err) == 0 &&
-        name_free(c->s, spec->name, &err) == 0) {
+    json_auto_t *doc = json_parse(body.p, body.n, &err), *place = NULL;
+    if (!err.code && sched_take_wishes(doc, &place, &err) == 0 &&
+        spec_from_json(spec, doc, &err) == 0 && name_free(c->s, spec->name, &err) == 0) {
         if (map_count(c->s->deployments) >= MAX_DEPLOYMENTS)
             err_fill(&err, ERR_LIMIT, "%d deployments are the most", MAX_DEPLOYMENTS);
         else if (work_pending(c->s->work) >= MAX_PENDING)
@@ -114,6 +117,7 @@ void rest_deploy(const struct call *c)
     j->s = c->s;
     j->probe.spec = spec;
     j->probe.to_run = true;
+    j->place = STEAL(place);
     pending_begin(&j->pending, c->req);
     work_submit(c->s->work, deploy_run, deploy_done, j);
 }
@@ -171,18 +175,23 @@ static int scale(struct server *s, struct deployment *d, uint32_t replicas, stru
 
 void rest_scale(const struct call *c)
 {
-    static const char *const KEYS[] = {"replicas"};
+    static const char *const KEYS[] = {"replicas", "place"};
     struct err err = {0};
     uint32_t replicas = 0;
     struct deployment *d = find(c);
     json_auto_t *doc = d ? call_body(c, "a change of a deployment", KEYS, ARRAY_LEN(KEYS)) : NULL;
+    json_auto_t *place = NULL;
     if (!doc)
         return;
+    uint32_t old = d->spec->replicas;
     if (json_get_u32(doc, "replicas", true, SPEC_MAX_REPLICAS, &replicas, &err) ||
-        scale(c->s, d, replicas, &err)) {
+        sched_take_wishes(doc, &place, &err) || scale(c->s, d, replicas, &err)) {
         call_fail(c, &err);
         return;
     }
+    json_decref(d->place);
+    d->place = STEAL(place);
+    d->place_from = old;
     log_line(LOG_INFO, "deployment_scaled name=%s replicas=%u", d->spec->name, replicas);
     group_pump(c->s);
     http_reply_json(c->req, 200, deployment_doc(c->s, d, true));

@@ -7,6 +7,7 @@
  * can change the answer, and every SERVER_SWEEP_MS. */
 #include "server/internal.h"
 
+#include "base/doc.h"
 #include "base/mem.h"
 #include "estimate/estimate.h"
 #include "model/model.h"
@@ -286,8 +287,9 @@ static void assign(struct server *s, struct replica *r, struct planning *p)
         size_t n = strlen(nodes);
         str_copyf(nodes + n, sizeof nodes - n, "%s%s", n ? "," : "", r->members[i].node);
     }
-    log_line(LOG_INFO, "replica_assigned replica=%s model=%s/%u generation=%u plan=%s nodes=%s",
-             r->id, r->d->spec->name, r->index, r->generation, r->a.plan_id, nodes);
+    log_line(LOG_INFO, "replica_assigned replica=%s model=%s/%u generation=%u plan=%s nodes=%s%s",
+             r->id, r->d->spec->name, r->index, r->generation, r->a.plan_id, nodes,
+             p->as_wished ? " as_planned_together=yes" : "");
     if (!p->plan->optimal)
         log_line(LOG_WARN,
                  "placement_not_proved replica=%s model=%s/%u plan=%s gap_percent=%.1f "
@@ -340,6 +342,52 @@ static void job_done(void *arg, bool cancelled)
         sched_kick(s);
 }
 
+/* ---- wishes ---- */
+
+static int read_wish(const json_t *doc, struct constraints *c, struct err *err)
+{
+    static const char *const KEYS[] = {"gpus", "tensor_split"};
+    struct doc d = doc_of(doc);
+    struct doc_at at = doc_root(&d);
+    if (doc_known_keys(&at, KEYS, ARRAY_LEN(KEYS), err) || constraints_read(c, &at, NULL, 0, err))
+        return -1;
+    return c->n_split ? 0 : err_set(err, ERR_INVALID, "gpus and tensor_split go together");
+}
+
+int sched_take_wishes(json_t *doc, json_t **out, struct err *err)
+{
+    json_t *list = json_object_get(doc, "place");
+    mem_auto struct constraints *c = mem_calloc(1, sizeof *c);
+    *out = NULL;
+    if (!list)
+        return 0;
+    if (!json_is_array(list) || json_array_size(list) > SPEC_MAX_REPLICAS)
+        return err_set(err, ERR_INVALID, "'place' must be a list of at most %d", SPEC_MAX_REPLICAS);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        *c = (struct constraints){0};
+        if (!json_is_null(one) && read_wish(one, c, err)) {
+            err_wrap(err, "place[%zu]", i);
+            return -1;
+        }
+    }
+    *out = json_incref(list);
+    json_object_del(doc, "place");
+    return 0;
+}
+
+/* Of a replica that was never placed; afterwards the cluster is another one. */
+static struct constraints *wish_of(const struct replica *r)
+{
+    if (r->generation || r->index < r->d->place_from)
+        return NULL;
+    const json_t *one = json_array_get(r->d->place, r->index - r->d->place_from);
+    struct constraints *c = one && !json_is_null(one) ? mem_calloc(1, sizeof *c) : NULL;
+    if (c)
+        read_wish(one, c, NULL);
+    return c;
+}
+
 /* ---- the queue ---- */
 
 static bool before(const struct replica *a, const struct replica *b)
@@ -381,6 +429,7 @@ void sched_kick(struct server *s)
     STR_COPY(j->replica, r->id);
     j->p = planning_new(r->d->spec, r->d->facts);
     j->p->spec_revision = r->d->revision;
+    j->p->wish = wish_of(r);
     sched_snapshot(s, &j->p->snapshot);
     bool fresh = r->plan && loop_now_ms(s->loop) - r->full_plan_ms < FULL_PLAN_MS;
     if (fresh)

@@ -57,6 +57,7 @@ static void deployment_free(struct deployment *d)
 {
     facts_unref(d->facts);
     json_decref(d->summary);
+    json_decref(d->place);
     free(d->spec);
     free(d);
 }

@@ -97,12 +97,25 @@ def changes(r):
     return {c["name"]: c["change"] for c in json.loads(r.stdout)["changes"]}
 
 
+def together(rig, path):
+    """Alone the first would take the fast card, which is the only one for the second."""
+    row = "  - {name: %s, model: %s, ctx: %d, nodes: [east], no_ram: true, gpus_per_replica: 1}\n"
+    file = write(rig, "both.yaml", "models:\n" + row % ("first", path, 2048) + row % ("second", path, 32768))
+    alone = json.loads(rig.stowage("plan", path, *SMALL, "--nodes", "east", "--json").stdout)
+    rig.same(alone["parts"][0]["name"], "RTX 3090", "alone it would take the fast card")
+    status(rig, 0, "apply of two", "apply", "-f", file, "--yes")
+    rig.same([gpus(rig, n) for n in ("first", "second")], [["east:1"], ["east:0"]], "planned together, both run")
+    rig.same(rig.server_process.text().count("as_planned_together=yes"), 2, "each where the plan for both had it")
+    for name in ("first", "second"):
+        rig.stowage("rm", name, "--yes")
+
+
 def applies(rig, path):
     models = "models:\n  - {name: a, model: %s, ctx: 2048}\n  - {name: b, model: %s, ctx: 2048, labels: [zone=cold]}\n" % (path, path)
     file = write(rig, "models.yaml", models)
     r = status(rig, 0, "apply --dry-run", "apply", "-f", file, "--dry-run", "--json")
     rig.same(changes(r), {"a": "new", "b": "new"}, "a dry run says what is new")
-    rig.same(rig.replicas(), [], "and changes nothing")
+    rig.same(rig.replicas("a"), [], "and changes nothing")
     status(rig, 2, "apply without a terminal and without --yes", "apply", "-f", file)
     status(rig, 0, "apply", "apply", "-f", file, "--yes")
     rig.same([rig.ready(n)["state"] for n in "ab"], ["ready"] * 2, "both models run")
@@ -196,7 +209,8 @@ def makes_room(rig, path):
               "to %s, %.1f GB to load" % (doc["moves"][0]["plan"]["parts"][0]["node"], doc["moves"][0]["bytes"] / 1e9))
     rig.same(doc["pending"]["parts"][0]["node"], "west", "so that the third has a card")
     same = both(rig, "defrag of the file", "defrag", path, *hungry, "--name", "long")
-    rig.same([same["moves"], same["pending"]["parts"]], [doc["moves"], doc["pending"]["parts"]], "asked of the file, the same moves")
+    places = [[(m["name"], m["plan"]["parts"]) for m in d["moves"]] + d["pending"]["parts"] for d in (same, doc)]
+    rig.same(places[0], places[1], "asked of the file, the same moves")
     text = rig.stowage("defrag", "long").stdout
     rig.check("move two/0 to" in text and "Nothing was moved." in text, "in words: %s" % text.splitlines()[0])
     rig.same(gpus(rig, "two"), ["west:0"], "and nothing was moved")
@@ -223,6 +237,7 @@ def main():
         header = os.path.join(ROOT, "tests/data/models/llama-3.3-70b-q4_k_m.ggufh")
         begin = time.monotonic()
         same_answers(rig, path, header)
+        together(rig, path)
         applies(rig, tiny)
         exit_code(rig, tiny)
         constraints_hold(rig, tiny)
