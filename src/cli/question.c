@@ -143,7 +143,8 @@ static json_t *models_of(const struct doc *d, const char *folder, struct err *er
                                        "reserve", "engine", "instances"};
     size_t n;
     struct doc_at root = doc_root(d), list = doc_member(&root, "models");
-    if (doc_known_keys(&root, KEYS, ARRAY_LEN(KEYS), err))
+    if (doc_known_keys(&root, KEYS, ARRAY_LEN(KEYS), err) ||
+        (doc_has(&root, "schema") && doc_schema(d, "stowage.cluster/1", err)))
         return NULL;
     if (list.v && doc_list(&list, ASK_MAX_SPECS, &n, err))
         return NULL;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Cluster and policy files as a person writes them: the published JSON Schemas and the program agree, and what
-is wrong is refused with file, line, place and the nearest name.
+"""Files as a person writes them: the published JSON Schemas and the program agree, and what is wrong with a cluster, a
+policy, a price list or a list of models is refused with file, line, place and the nearest name, exit status 2.
 
 usage: documents.py STOWAGE SOURCE_ROOT
 """
@@ -64,7 +64,6 @@ for text in examples + [full]:
     # The same as JSON, escapes and all, plans the same.
     check(plan(json.dumps(tree, indent=1)) == (rc, out, err), text)
 green = blocks("docs/policies.md")[0]
-POLICY.validate(yaml.safe_load(green))
 
 
 # Every key of a spec.
@@ -184,16 +183,70 @@ for text, says in (
     rc, out, err = plan(text)
     check((rc, out, err) == (2, "", "stowage: %s\n" % says), rc, err, says)
 
-# ---- policies, by the schema (tests of the reader: cluster/policy_file_test.c) ----
+# ---- policies, price lists, lists of models ----
 
 OWN = "schema: stowage.policy/1\nname: own\n"
-for text in (OWN, OWN + "terms: []\n", OWN + "terms: [speed]\n", OWN + "terms: [nodes, nodes]\n",
-             OWN + "terms: [{term: nodes, weight: 1}]\n", OWN + "mode: weighted\nterms: [{term: nodes, weight: 0}]\n",
-             OWN + "mode: weighted\nterms: [{term: nodes, weight: -1}]\n", OWN + "mode: best\nterms: [nodes]\n",
-             OWN + "terms: [nodes]\nstreams: 0\n", OWN + "terms: [nodes]\nconstraints: {no_rma: true}\n",
-             "name: own\nterms: [nodes]\n"):
-    check(not POLICY.is_valid(yaml.safe_load(text)), "the schema lets it pass", text)
-for text in (OWN + "terms: [nodes]\n", OWN + "mode: weighted\nterms: [nodes, {term: power, weight: 0.1}]\n",
-             OWN + "terms: [nodes]\nconstraints: {labels: [a=b], tensor_split: [1], gpus: ['h:0']}\n"):
+WEIGHTED = OWN + "mode: weighted\nterms: "
+GOOD_POLICIES = (green, OWN + "terms: [nodes]\n", WEIGHTED + "[nodes, {term: power, weight: 0.1}]\n",
+                 OWN + "terms: [nodes]\nconstraints: {labels: [a=b], tensor_split: [1], gpus: ['h:0']}\n")
+BAD_POLICIES = (
+    ("name: own\nterms: [nodes]\n", "1: 'schema' is missing; write schema: stowage.policy/1"),
+    (OWN, "1: 'terms' is missing"),
+    (OWN + "terms: []\n", "3: terms: a policy needs at least one term, token_time for example"),
+    (OWN + "terms: [nodes,\n noeds]\n", "4: terms[1]: 'noeds' is not known; did you mean 'nodes'?"),
+    (OWN + "terms: [nodes, nodes]\n", "3: terms[1]: 'nodes' is given twice, first as terms[0]"),
+    (OWN + "terms: [{term: nodes, weight: 1}]\n", "3: terms[0].weight: a lexicographic policy compares terms one after the "
+     "other and has no weights; write mode: weighted"),
+    (WEIGHTED + "[{term: nodes, weight: 0}]\n", "4: terms[0].weight: 0 is outside 1e-12 to 1e+12"),
+    (WEIGHTED + "[{term: nodes, weight: -1}]\n", "4: terms[0].weight: -1 is outside 1e-12 to 1e+12"),
+    (WEIGHTED + "[{term: nodes, weight: NaN}]\n", "4: terms[0].weight: must be a number, found 'NaN'"),
+    (OWN + "mode: best\nterms: [nodes]\n", "3: mode: 'best' is none of lexicographic, weighted"),
+    (OWN + "terms: [nodes]\nstreams: 0\n", "4: streams: 0 is outside 1 to 4096"),
+    (OWN + "terms: [nodes]\nconstraints:\n  no_rma: true\n", "5: constraints: unknown key 'no_rma'; did you mean 'no_ram'?"),
+)
+PRICES = "schema: stowage.prices/1\nitems:\n"
+BAD_PRICES = (
+    ("items: []\n", "1: 'schema' is missing; write schema: stowage.prices/1"),
+    (PRICES[:-1] + " []\n", "2: items: a price list needs at least one item"),
+    (PRICES + "- name: x\n  prcie: 5\n", "4: items[0]: unknown key 'prcie'; did you mean 'price'?"),
+    (PRICES + "- {name: x, price: .inf}\n", "3: items[0].price: must be a number, found '.inf'"),
+    (PRICES + "- {name: x, price: 5, memory: 24Gib}\n", "3: items[0].memory: '24Gib' is not a size; did you mean the unit GiB?"),
+)
+MODELS = "models:\n- {model: %s}\n" % model
+BAD_MODELS = (
+    ("modles: []\n", "1: unknown key 'modles'; did you mean 'models'?"),
+    ("models: %s\n" % model, "1: models: must be a list, found '%.60s'" % model),
+    ("models:\n- {model: %s,\n   ctxx: 1}\n" % model, "3: models[0]: unknown key 'ctxx'; did you mean 'ctx'?"),
+    ("models:\n- {model: %s, policy: fastst}\n" % model, "2: models[0].policy: policy 'fastst' is none of tiered, fastest, "
+     "throughput, binpack, spread, cheapest; did you mean 'fastest'?"),
+    (MODELS + "schema: stowage.cluster/7\n",
+     "3: schema: 'stowage.cluster/7' is not read here; this program reads stowage.cluster/1"),
+    ("models: [" + "{}, " * 65 + "]\n", "1: models: 65 items; at most 64 are allowed"),
+)
+
+
+def told(text, says, *args):
+    path = os.path.join(tmp, "d.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    p = subprocess.run([exe, *args, path], capture_output=True, text=True)
+    check((p.returncode, p.stdout) == (2, ""), text, p.returncode, p.stdout, p.stderr)
+    check(p.stderr.replace(path, "d.yaml") == "stowage: d.yaml:%s\n" % says, text, p.stderr, says)
+
+
+with open(os.path.join(tmp, "cluster.yaml"), "w", encoding="utf-8") as f:
+    f.write(full)
+ON = (model, "-f", f.name)
+for text in GOOD_POLICIES:
     POLICY.validate(yaml.safe_load(text))
+for text, says in BAD_POLICIES:
+    told(text, says, "plan", *ON, "--policy-file")
+    check("NaN" in text or not POLICY.is_valid(yaml.safe_load(text)), "the schema lets it pass", text)
+for text, says in BAD_PRICES:
+    told(text, says, "size", *ON, "--prices")
+for text, says in BAD_MODELS:
+    told(text, says, "plan", "-f")
+    told(text, says, "apply", "--dry-run", "-f")
+CLUSTER.validate(yaml.safe_load(full + MODELS))
+check(not CLUSTER.is_valid(yaml.safe_load(full + "models:\n- {model: /m, ctxx: 1}\n")))
 print("documents: all as wanted")
