@@ -76,7 +76,18 @@ struct brute_way {
     uint32_t main, n_cpu, n;
     uint32_t dev[BRUTE_DEV], count[BRUTE_DEV];
 };
-/* Its time; BRUTE_NEVER when it breaks anything. *k becomes the number of nodes. */
-int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k, int64_t *value);
+struct brute_sum {
+    uint32_t k; /* nodes */
+    int64_t value, stage;
+};
+/* Its time; BRUTE_NEVER when it breaks anything. */
+int64_t brute_time(const struct brute *b, const struct brute_way *w, struct brute_sum *out);
+
+/* For whoever compares by other things than a value: every main node with every set of devices that
+ * holds the model, with its least time (stage 0), or every order and split of it, with its slowest
+ * stage. Limits, numbers and whole nodes are left to fn. */
+typedef void brute_fn(void *arg, uint32_t main, uint32_t mask, int64_t ns, int64_t stage);
+void brute_each_set(const struct brute *b, brute_fn *fn, void *arg);
+void brute_each_way(const struct brute *b, brute_fn *fn, void *arg);
 
 #endif

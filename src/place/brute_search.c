@@ -66,10 +66,17 @@ static bool allowed(const struct brute *b, uint32_t main, uint32_t mask, int64_t
            (!b->limit_value || value_of(b, main, mask, ns) < b->limit_value);
 }
 
-/* A set of devices, by a main node, that takes this time. */
-static void offer(const struct brute *b, uint32_t main, uint32_t mask, int64_t ns,
-                  struct brute_best *out)
+/* Keeps the least value by numbers of nodes and devices. */
+struct offers {
+    const struct brute *b;
+    struct brute_best *out;
+};
+
+static void offer(void *arg, uint32_t main, uint32_t mask, int64_t ns, int64_t stage)
 {
+    struct offers *x = arg;
+    const struct brute *b = x->b;
+    struct brute_best *out = x->out;
     uint32_t k = nodes_of(b, main, mask), g = bits(mask);
     if (!allowed(b, main, mask, ns))
         return;
@@ -126,10 +133,10 @@ static bool any_remote(const struct brute *b, uint32_t main, uint32_t mask)
 
 /* ---- one placement ---- */
 
-int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k, int64_t *value)
+int64_t brute_time(const struct brute *b, const struct brute_way *w, struct brute_sum *out)
 {
     uint32_t at = w->n_cpu, mask = 0;
-    int64_t ns = b->base_ns + (b->cpu ? b->cpu_ns[at] : 0);
+    int64_t ns = b->base_ns + (b->cpu ? b->cpu_ns[at] : 0), stage = b->cpu ? b->cpu_ns[at] : 0;
     bool ok = w->main < b->n_nodes && b->node[w->main].main_ok && w->n > 0;
     ok = ok && at >= start_least(b) && at <= start_most(b, w->main) && !cpu_slow(b, at);
     for (uint32_t i = 0; i < w->n && ok; i++) {
@@ -144,11 +151,11 @@ int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k
         for (; ok && at < e; at++)
             own += b->ns[d->speed][at];
         ok = ok && !slow(b, own);
+        stage = own > stage ? own : stage;
         ns += own + (any_remote(b, w->main, mask) ? 0 : once);
         mask |= 1u << w->dev[i];
     }
-    *k = nodes_of(b, w->main, mask);
-    *value = value_of(b, w->main, mask, ns);
+    *out = (struct brute_sum){nodes_of(b, w->main, mask), value_of(b, w->main, mask, ns), stage};
     return ok && at == b->n_layers && allowed(b, w->main, mask, ns) ? ns : BRUTE_NEVER;
 }
 
@@ -157,42 +164,50 @@ int64_t brute_time(const struct brute *b, const struct brute_way *w, uint32_t *k
 struct walk {
     const struct brute *b;
     uint32_t main;
-    struct brute_best *out;
+    brute_fn *fn;
+    void *arg;
 };
 
-static void extend(const struct walk *w, uint32_t mask, uint32_t at, int64_t ns)
+static void extend(const struct walk *w, uint32_t mask, uint32_t at, int64_t ns, int64_t stage)
 {
     const struct brute *b = w->b;
     bool remote = any_remote(b, w->main, mask);
     for (uint32_t i = 0; i < b->n_dev; i++) {
         if ((mask >> i & 1) || !usable(b, w->main, i))
             continue;
-        int64_t t = ns;
+        int64_t t = 0;
         for (uint32_t e = at + 1; e <= b->n_layers; e++) {
             bool last = e == b->n_layers;
             t += b->ns[b->dev[i].speed][e - 1];
-            if (b->bytes[at][e] > b->dev[i].room ||
-                slow(b, t - ns + overhead(b, w->main, i, false, last)))
+            int64_t own = t + overhead(b, w->main, i, false, last);
+            if (b->bytes[at][e] > b->dev[i].room || slow(b, own))
                 continue;
-            int64_t sum = t + overhead(b, w->main, i, !remote, last);
+            int64_t sum = ns + t + overhead(b, w->main, i, !remote, last);
+            int64_t most = own > stage ? own : stage;
             if (last)
-                offer(b, w->main, mask | 1u << i, sum, w->out);
+                w->fn(w->arg, w->main, mask | 1u << i, sum, most);
             else
-                extend(w, mask | 1u << i, e, sum);
+                extend(w, mask | 1u << i, e, sum, most);
         }
+    }
+}
+
+void brute_each_way(const struct brute *b, brute_fn *fn, void *arg)
+{
+    for (uint32_t main = 0; main < b->n_nodes; main++) {
+        struct walk w = {b, main, fn, arg};
+        if (!b->node[main].main_ok)
+            continue;
+        for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
+            extend(&w, 0, x, b->base_ns + (b->cpu ? b->cpu_ns[x] : 0), b->cpu ? b->cpu_ns[x] : 0);
     }
 }
 
 void brute_orders(const struct brute *b, struct brute_best *out)
 {
+    struct offers x = {b, out};
     clear(out);
-    for (uint32_t main = 0; main < b->n_nodes; main++) {
-        struct walk w = {b, main, out};
-        if (!b->node[main].main_ok)
-            continue;
-        for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
-            extend(&w, 0, x, b->base_ns + (b->cpu ? b->cpu_ns[x] : 0));
-    }
+    brute_each_way(b, offer, &x);
 }
 
 /* ---- layers that are alike ---- */
@@ -270,13 +285,14 @@ static int64_t fill_fastest(const struct brute *b, uint32_t main, uint32_t mask,
 
 void brute_uniform(const struct brute *b, struct brute_best *out)
 {
+    struct offers x = {b, out};
     clear(out);
     for (uint32_t main = 0; main < b->n_nodes; main++)
         for (uint32_t mask = 1; b->node[main].main_ok && mask < 1u << b->n_dev; mask++)
             for (uint32_t pair = 0; pair < b->n_dev * b->n_dev; pair++) {
                 uint32_t first = pair / b->n_dev, last = pair % b->n_dev;
                 if ((mask >> first & 1) && (mask >> last & 1) && (first != last || bits(mask) == 1))
-                    offer(b, main, mask, fill_fastest(b, main, mask, first, last), out);
+                    offer(&x, main, mask, fill_fastest(b, main, mask, first, last), 0);
             }
 }
 
@@ -333,7 +349,12 @@ static void step(const struct brute *b, uint32_t main, uint32_t mask, uint32_t i
     }
 }
 
-static void times(const struct brute *b, uint32_t main, row *best, struct brute_best *out)
+struct caps {
+    uint32_t k, g;
+};
+
+static void times(const struct brute *b, uint32_t main, row *best, struct caps cap, brute_fn *fn,
+                  void *arg)
 {
     for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++)
         for (uint32_t l = 0; l <= b->n_layers; l++)
@@ -341,29 +362,42 @@ static void times(const struct brute *b, uint32_t main, row *best, struct brute_
     for (uint32_t x = start_least(b); x <= start_most(b, main) && !cpu_slow(b, x); x++)
         best[0][x] = b->base_ns + (b->cpu ? b->cpu_ns[x] : 0);
     for (uint32_t mask = 0; mask < 1u << b->n_dev; mask++) {
-        if (bits(mask) > out->g_cap || nodes_of(b, main, mask) > out->k_cap)
+        if (bits(mask) > cap.g || nodes_of(b, main, mask) > cap.k)
             continue;
         if (mask && best[mask][b->n_layers] < BRUTE_NEVER)
-            offer(b, main, mask, best[mask][b->n_layers], out);
-        for (uint32_t i = 0; i < b->n_dev && bits(mask) < out->g_cap; i++)
+            fn(arg, main, mask, best[mask][b->n_layers], 0);
+        for (uint32_t i = 0; i < b->n_dev && bits(mask) < cap.g; i++)
             if (!(mask >> i & 1) && usable(b, main, i))
                 step(b, main, mask, i, best);
     }
 }
 
+static void each_set(const struct brute *b, struct caps cap, brute_fn *fn, void *arg)
+{
+    mem_auto row *best = mem_calloc((size_t)1 << b->n_dev, sizeof *best);
+    for (uint32_t main = 0; main < b->n_nodes; main++)
+        if (b->node[main].main_ok)
+            times(b, main, best, cap, fn, arg);
+}
+
+void brute_each_set(const struct brute *b, brute_fn *fn, void *arg)
+{
+    each_set(b, (struct caps){BRUTE_NODES, BRUTE_DEV}, fn, arg);
+}
+
 void brute_subsets(const struct brute *b, bool all, struct brute_best *out)
 {
-    uint32_t k = BRUTE_NODES, g = BRUTE_DEV, sets = 1u << b->n_dev;
-    mem_auto uint8_t *far = mem_calloc(sets, sizeof *far);
-    mem_auto row *best = mem_calloc(sets, sizeof *best);
+    struct caps cap = {BRUTE_NODES, BRUTE_DEV};
+    struct offers x = {b, out};
+    mem_auto uint8_t *far = mem_calloc((size_t)1 << b->n_dev, sizeof *far);
     clear(out);
     for (uint32_t main = 0; main < b->n_nodes && !all; main++)
         if (b->node[main].main_ok)
-            reach(b, main, far, &k, &g);
+            reach(b, main, far, &cap.k, &cap.g);
     /* One device alone is another kind of plan (tiers.c); how many it takes beside it is open. */
-    out->g_cap = g < 2 ? BRUTE_DEV : g;
-    out->k_cap = g < 2 ? BRUTE_NODES : k;
-    for (uint32_t main = 0; main < b->n_nodes; main++)
-        if (b->node[main].main_ok)
-            times(b, main, best, out);
+    if (cap.g < 2)
+        cap = (struct caps){BRUTE_NODES, BRUTE_DEV};
+    out->k_cap = cap.k;
+    out->g_cap = cap.g;
+    each_set(b, cap, offer, &x);
 }

@@ -83,15 +83,15 @@ static void way_of(const struct brute_case *c, const struct solution *s, struct 
 static int judge_way(const struct brute_case *c, const struct solution *s, struct err *err)
 {
     struct brute_way w;
-    uint32_t k = 0;
-    int64_t value = 0;
+    struct brute_sum is;
     way_of(c, s, &w);
-    int64_t ns = brute_time(&c->b, &w, &k, &value);
-    if (ns != s->ns || k != s->n_nodes || value != s->value || k < c->k_lo || k > c->k_hi)
+    int64_t ns = brute_time(&c->b, &w, &is);
+    if (ns != s->ns || is.k != s->n_nodes || is.value != s->value || is.k < c->k_lo ||
+        is.k > c->k_hi)
         return err_set(err, ERR_INTERNAL,
                        "invalid: %u nodes, %u devices, %lld ns, value %lld; is %u, %lld, %lld",
-                       s->n_nodes, s->n_dev, (long long)s->ns, (long long)s->value, k,
-                       (long long)ns, (long long)value);
+                       s->n_nodes, s->n_dev, (long long)s->ns, (long long)s->value, is.k,
+                       (long long)ns, (long long)is.value);
     return 0;
 }
 
@@ -273,7 +273,7 @@ static int run_plan(struct bench *x, struct err *err)
     n->cases++;
     n->real++;
     n->feasible += best.feasible;
-    n->several_nodes += best.feasible && best.k > 1;
+    n->several_nodes += best.feasible && best.best.n_nodes > 1;
     if (p && !small)
         n->unproved += !p->optimal;
     if (p && small) {

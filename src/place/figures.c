@@ -279,6 +279,8 @@ static int64_t layers_ns(const struct scene *c, const struct estimate_device_spe
 
 int64_t figure_stage_ns(const struct scene *c, const struct answer *a)
 {
+    if (a->n_parts + (a->n_cpu > 0) == 1 && !a->n_moe)
+        return a->ns; /* one stage is all of it, output layer and ways included */
     int64_t most = a->n_cpu ? layers_ns(c, NULL, 0, a->n_cpu, 0) + c->hop_ns : 0;
     int64_t experts = a->n_moe ? scene_moe_ns(c, a->n_moe) : 0;
     uint32_t at = a->n_cpu;
@@ -297,5 +299,5 @@ int64_t figure_stage_ns(const struct scene *c, const struct answer *a)
             ns += net.tail + times_ns(times_output(c->m, &d));
         most = ns > most ? ns : most;
     }
-    return most && most < a->ns ? most : a->ns;
+    return most;
 }

@@ -224,7 +224,8 @@ static void report_sum(const struct scene *c, const struct answer *a, struct pla
 {
     p->weighted = true;
     p->sum = p->bound_sum = weighted_sum(c, a);
-    double bound = (double)a->bound_total / c->goal->gpus->sum_scale;
+    const struct objective *o = c->goal->gpus;
+    double bound = (double)(a->bound_total / o->sum_step * o->sum_step) / o->sum_scale;
     if (!a->proved && bound < p->sum)
         p->bound_sum = bound;
     p->gap_percent = below_percent(p->bound_sum, p->sum);

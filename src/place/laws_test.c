@@ -288,6 +288,58 @@ static bool shorter_engine(struct world *w)
     return true;
 }
 
+static bool one_node(struct world *w)
+{
+    w->spec->want.no_network = true;
+    return true;
+}
+
+static bool exactly(struct world *w)
+{
+    w->spec->want.gpus_per_replica = 1 + (uint32_t)rng_below(&w->r, 4);
+    return !w->spec->want.max_gpus;
+}
+
+static bool least_speed(struct world *w)
+{
+    w->spec->want.min_tok_s = w->a.tok_s * (0.5 + rng_unit(&w->r));
+    return w->feasible;
+}
+
+static bool with_label(struct world *w)
+{
+    add_name(&w->spec->want.labels, "%s", any_node(w)->labels[rng_below(&w->r, 2)], 0);
+    return true;
+}
+
+static bool kept_apart(struct world *w)
+{
+    add_name(&w->spec->want.anti_affinity, "%s", rng_below(&w->r, 2) ? "chat" : "embed", 0);
+    return true;
+}
+
+static bool of_type(struct world *w)
+{
+    const struct cluster_node *n = any_node(w);
+    if (n->n_devices)
+        add_name(&w->spec->want.gpu_types, "%s", n->devices[0].name, 0);
+    return n->n_devices > 0;
+}
+
+static bool whole_node(struct world *w)
+{
+    add_name(&w->spec->want.keep_whole, "%s", any_node(w)->name, 0);
+    return true;
+}
+
+static bool whole_gpu(struct world *w)
+{
+    struct cluster_device *d = pick_device(w, true);
+    if (d)
+        add_name(&w->spec->want.keep_whole, "%s", rng_below(&w->r, 2) ? d->name : d->uuid, 0);
+    return d != NULL;
+}
+
 /* ---- running ---- */
 
 #define LAW(f, relation)                                                                           \
@@ -299,12 +351,15 @@ static const struct law {
     bool (*change)(struct world *w); /* false: says nothing here */
     enum relation relation;
 } LAWS[] = {
-    LAW(nothing, SAME_BYTES),    LAW(reorder, SAME_PLAN),      LAW(rename_all, SAME_SHAPE),
-    LAW(scale, SAME_PLAN),       LAW(drop_unused, SAME_SHAPE), LAW(lose_unused_node, SAME_SHAPE),
-    LAW(add_gpu, NOT_WORSE),     LAW(larger_gpu, NOT_WORSE),   LAW(faster_gpu, NOT_WORSE),
-    LAW(more_ram, NOT_WORSE),    LAW(faster_link, NOT_WORSE),  LAW(only_nodes, STRICTER),
-    LAW(without_node, STRICTER), LAW(only_gpus, STRICTER),     LAW(fewer_nodes, STRICTER),
-    LAW(fewer_gpus, STRICTER),   LAW(no_ram, STRICTER),        LAW(shorter_engine, STRICTER),
+    LAW(nothing, SAME_BYTES),    LAW(reorder, SAME_PLAN),       LAW(rename_all, SAME_SHAPE),
+    LAW(scale, SAME_PLAN),       LAW(drop_unused, SAME_SHAPE),  LAW(lose_unused_node, SAME_SHAPE),
+    LAW(add_gpu, NOT_WORSE),     LAW(larger_gpu, NOT_WORSE),    LAW(faster_gpu, NOT_WORSE),
+    LAW(more_ram, NOT_WORSE),    LAW(faster_link, NOT_WORSE),   LAW(only_nodes, STRICTER),
+    LAW(without_node, STRICTER), LAW(only_gpus, STRICTER),      LAW(fewer_nodes, STRICTER),
+    LAW(fewer_gpus, STRICTER),   LAW(no_ram, STRICTER),         LAW(one_node, STRICTER),
+    LAW(exactly, STRICTER),      LAW(least_speed, STRICTER),    LAW(with_label, STRICTER),
+    LAW(kept_apart, STRICTER),   LAW(of_type, STRICTER),        LAW(whole_node, STRICTER),
+    LAW(whole_gpu, STRICTER),    LAW(shorter_engine, STRICTER),
 };
 
 static char *parts_text(const struct assignment *a)
@@ -448,7 +503,7 @@ static void test_laws(void **state)
     const char *root = getenv("STOWAGE_SOURCE"), *more = getenv("PLACE_TEST_TIMES");
     mem_auto char *folder = mem_printf("%s/tests/data/models", root ? root : "..");
     uint32_t tried[ARRAY_LEN(LAWS)] = {0}, tiers[TIER_NONE + 1] = {0};
-    uint32_t worlds = 500 * (more ? (uint32_t)strtoul(more, NULL, 10) : 1);
+    uint32_t worlds = 250 * (more ? (uint32_t)strtoul(more, NULL, 10) : 1);
     struct err err = {0};
     struct brute_models *all = brute_models_new(folder, &err);
     if (!all)
@@ -461,6 +516,7 @@ static void test_laws(void **state)
         o.links = rng_below(&w.r, 3) == 0;
         w.m = brute_cut(all, &w.r, 2 + (uint32_t)rng_below(&w.r, o.max_layers - 1), what);
         brute_cluster(w.m, &w.r, &o, &w.s);
+        brute_dress(&w.s, &w.r);
         random_wants(&w);
         struct place_plan *p = plan_of(&w, &before);
         w.a = p->a;

@@ -213,6 +213,7 @@ static bool weigh(struct objective *o, const struct wanted *w, uint32_t *weak)
         t->mult = t->term == TERM_STREAM_TIME ? 0 : (int64_t)t->wide;
     }
     o->sum_scale = scale * (double)mult;
+    o->sum_step = (int64_t)mult;
     return true;
 }
 

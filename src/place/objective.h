@@ -34,6 +34,7 @@ struct objective {
     int64_t time_scale;   /* cost of a tick */
     int64_t hop, offload; /* cost of a device on another node; of a step of TERM_OFFLOAD */
     double sum_scale;     /* weighted: of a unit of the user's weights in the total */
+    int64_t sum_step;     /* weighted: what only breaks ties is below it */
 };
 
 /* The policy as it is followed here. */

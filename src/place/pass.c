@@ -215,10 +215,12 @@ void pass_solve(struct pass *p)
         pass_nodes(p, &cpu, 1, p->r->max_nodes);
     if (p->ram && gpus)
         experts_in_ram(p);
-    if (p->ram && split && !p->best.feasible)
+    p->near_ram = p->near_ram || p->best.feasible;
+    if (p->ram && split && !p->near_ram)
         remote_ram(p);
     if (p->cpu && !c->min_gpus)
         single_cpu(p);
-    if (p->cpu && split && !p->best.feasible && !c->min_gpus)
+    p->near_cpus = p->near_cpus || p->best.feasible;
+    if (p->cpu && split && !p->near_cpus && !c->min_gpus)
         remote_cpus(p);
 }

@@ -17,6 +17,8 @@ struct pass {
     struct run *r;
     const struct objective *o;
     bool gpus, ram, cpu;        /* which kinds: all on GPUs, part in RAM, CPU only */
+    bool near_ram, near_cpus;   /* without RAM, without CPUs of other nodes: something else fits.
+                                   pass_solve sets them; a limit on top changes nothing of it */
     int64_t limit_ns, stage_ns; /* slower plans and stages are none; 0: no bound */
     struct answer best;         /* the least value; owned by whoever takes it */
     int64_t open;               /* the least value that is not excluded; PLACE_INF: none is */

@@ -107,6 +107,8 @@ void stream_solve(struct pass *p)
             s = (struct span){0, p->o->t[i].most, 0};
     h.open = objective_total(p->o, PLACE_INF, s.hi);
     pass_solve(&q);
+    p->near_ram = q.near_ram;
+    p->near_cpus = q.near_cpus;
     p->open = q.best.feasible ? PLACE_INF : q.open;
     settle(&h, &q, &s);
     while (h.best.feasible && next(&h, &s)) {

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +54,12 @@ static bool names_gpu(const char *item, const struct used *u)
     return strcmp(item, name) == 0 || (u->dev->uuid[0] && strcmp(item, u->dev->uuid) == 0);
 }
 
-/* The type, or how it begins, in any case. */
+/* The type, or the words it begins with, in any case: an RTX 4090 Ti is an "rtx 4090", an RTX 4090D
+ * is not. */
 static bool names_type(const char *item, const struct cluster_device *d)
 {
-    return item[0] && strncasecmp(item, d->name, strlen(item)) == 0;
+    size_t n = strlen(item);
+    return n && strncasecmp(item, d->name, n) == 0 && !isalnum((unsigned char)d->name[n]);
 }
 
 /* ---- the parts and what they stand on ---- */

@@ -304,7 +304,7 @@ static bool want_types(struct world *w, bool keep)
         add_name(&w->spec->want.gpu_types, "%s", d->name, 0);
         char *item = w->spec->want.gpu_types.items[w->spec->want.gpu_types.n - 1];
         item[0] = (char)(item[0] - 'a' + 'A'); /* any case, and the beginning is enough */
-        item[strlen(item) - 2] = 0;
+        *strrchr(item, ' ') = 0;
     }
     return true;
 }
