@@ -96,7 +96,7 @@ static void add_demands(struct churn *c, const struct mix *m, const struct deman
         if (!in_mix(m, d[i].name) || c->n_demands == ARRAY_LEN(c->demand))
             continue;
         c->of[c->n_demands] = &d[i];
-        if (live_demand(c->l, &d[i].d, &c->demand[c->n_demands++], &err)) {
+        if (live_demand(c->l, &d[i].d, NULL, &c->demand[c->n_demands++], &err)) {
             fprintf(stderr, "place_bench: %s\n", err.msg);
             exit(1);
         }

@@ -4,11 +4,15 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "place/hold.h"
+#include "place/live_index.h"
 #include "place/place_int.h"
 
 struct live_model { /* a demand, prepared */
+    struct place_demand d;
     struct deployment_spec spec;
-    struct estimate_model *m;
+    struct estimate_model *made; /* NULL: the caller's */
+    const struct estimate_model *m;
+    struct live_index *index; /* NULL: planned from scratch */
 };
 
 struct live {
@@ -37,7 +41,8 @@ void live_free(struct live *l)
     if (!l)
         return;
     for (uint32_t i = 0; i < l->n_models; i++) {
-        estimate_free(l->models[i]->m);
+        live_index_free(l->models[i]->index);
+        estimate_free(l->models[i]->made);
         free(l->models[i]);
     }
     free(l->models);
@@ -58,27 +63,66 @@ struct live_counts live_counts(const struct live *l)
     return l->counts;
 }
 
-int live_demand(struct live *l, const struct place_demand *d, uint32_t *id, struct err *err)
+int live_demand(struct live *l, const struct place_demand *d, const struct estimate_model *m,
+                uint32_t *id, struct err *err)
 {
     if (l->n_models == LIVE_MAX_DEMANDS)
         return err_set(err, ERR_LIMIT, "%d different demands are kept at most", LIVE_MAX_DEMANDS);
-    struct estimate_model *m = estimate_new(d->facts, &d->opts, err);
-    if (!m)
-        return -1;
-    l->models = mem_realloc(l->models, l->n_models + 1, sizeof(struct live_model *));
-    struct live_model *x = l->models[l->n_models] = mem_calloc(1, sizeof *x);
+    struct live_model *x = mem_calloc(1, sizeof *x);
     x->spec = *d->spec;
-    x->m = m;
+    x->d = *d;
+    x->d.spec = &x->spec;
+    x->m = m ? m : (x->made = estimate_new(d->facts, &d->opts, err));
+    bool follows = x->m && live_index_follows(&x->spec);
+    if (follows)
+        x->index = live_index_new(&l->s, &x->spec, x->m, err);
+    if (!x->m || (follows && !x->index)) {
+        estimate_free(x->made);
+        free(x);
+        return -1;
+    }
+    l->models = mem_realloc(l->models, (size_t)l->n_models + 1, sizeof(struct live_model *));
+    l->models[l->n_models] = x;
     *id = l->n_models++;
     return 0;
 }
 
-struct place_plan *live_place(struct live *l, uint32_t demand, struct err *err)
+/* Reasons take longer than the plan; the name is the same. */
+static struct place_plan *from_scratch(struct live *l, const struct live_model *x, struct err *err)
 {
     struct place_budget budget = {.no_changes = true};
-    const struct live_model *x = l->models[demand];
-    l->counts.full++;
+    if (x->d.facts && x->spec.want.min_ctx)
+        return place_plan(&l->s, &x->d, &budget, err);
     return place_model(&l->s, &x->spec, x->m, &budget, err);
+}
+
+struct place_plan *live_place(struct live *l, uint32_t demand, struct err *err)
+{
+    const struct live_model *x = l->models[demand];
+    enum live_how how = LIVE_BY_SEARCH;
+    struct place_plan *p =
+        x->index ? live_index_place(x->index, &how, err) : from_scratch(l, x, err);
+    l->counts.by_gpu += how == LIVE_BY_GPU;
+    l->counts.by_node += how == LIVE_BY_NODE;
+    l->counts.full += how == LIVE_BY_SEARCH;
+    return p;
+}
+
+static void touch(struct live *l, const struct cluster_instance *i)
+{
+    for (uint32_t m = 0; m < l->n_models; m++) {
+        struct live_index *x = l->models[m]->index;
+        if (!x)
+            continue;
+        live_index_touch(x, i->main);
+        for (uint32_t k = 0; k < i->n_parts; k++) {
+            bool again = i->parts[k].node == i->main;
+            for (uint32_t n = 0; n < k; n++)
+                again = again || i->parts[n].node == i->parts[k].node;
+            if (!again)
+                live_index_touch(x, i->parts[k].node);
+        }
+    }
 }
 
 int live_claim(struct live *l, const struct assignment *a, const char *deployment, uint32_t replica,
@@ -94,6 +138,7 @@ int live_claim(struct live *l, const struct assignment *a, const char *deploymen
         return -1;
     }
     STR_COPY(i.deployment, deployment);
+    touch(l, &i);
     uint32_t place = l->s.n_instances;
     *snapshot_add_instance(&l->s) = i;
     mem_grow(&l->at, &l->cap_at, (size_t)l->n_ids + 1, sizeof *l->at);
@@ -109,6 +154,7 @@ void live_release(struct live *l, uint32_t id)
     uint32_t place = l->at[id], last = l->s.n_instances - 1;
     struct cluster_instance *i = &l->s.instances[place];
     hold_give(&l->s, i);
+    touch(l, i);
     hold_done(i);
     *i = l->s.instances[last];
     l->s.n_instances--;
