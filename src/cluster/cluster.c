@@ -256,7 +256,7 @@ static int device_from_json(struct cluster_device *d, const json_t *o, struct er
 {
     const char *kind = "gpu", *backend = NULL;
     if (JSON_COPY(o, "uuid", true, d->uuid, err) || JSON_COPY(o, "name", true, d->name, err) ||
-        json_get_u32(o, "index", true, CLUSTER_MAX_NODE_DEVICES, &d->index, err) ||
+        json_get_u32(o, "index", true, CLUSTER_MAX_NODE_DEVICES - 1, &d->index, err) ||
         json_get_str(o, "kind", false, &kind, err) ||
         json_get_str(o, "backend", true, &backend, err) ||
         device_backend_parse(backend, &d->backend, err) ||

@@ -337,6 +337,39 @@ static void test_limits(void **state)
     }
 }
 
+/* What only live nodes can have: cards without a name, or with the same bus address for a uuid;
+ * reasons of people. A snapshot of them is read again. */
+static void test_live(void **state)
+{
+    struct cluster_snapshot s, t;
+    struct err e = {0};
+    snapshot_init(&s);
+    snapshot_init(&t);
+    for (int i = 0; i < 2; i++) {
+        struct cluster_node *n = snapshot_add_node(&s);
+        str_copyf(n->name, sizeof n->name, "n%d", i);
+        str_copyf(n->id, sizeof n->id, "id-%d", i);
+        STR_COPY(n->reason, "line\nline");
+        n->state = NODE_DRAINED;
+        n->ram_bytes = n->ram_free_bytes = GIB;
+        struct cluster_device *d = node_add_device(n);
+        STR_COPY(d->uuid, "PCI-0000:03:00.0");
+        d->total_bytes = d->free_bytes = GIB;
+    }
+    json_t *tree = snapshot_to_json(&s);
+    int rc = snapshot_from_json(&t, tree, &e);
+    assert_string_equal(e.msg, "");
+    assert_int_equal(rc, 0);
+    assert_string_equal(t.nodes[1].id, "id-1");
+    assert_string_equal(t.nodes[0].reason, "line?line");
+    assert_string_equal(t.nodes[0].devices[0].uuid, "PCI-0000:03:00.0");
+    assert_string_equal(t.nodes[1].devices[0].uuid, "n1:0");
+    assert_string_equal(t.nodes[1].devices[0].name, "unknown");
+    json_decref(tree);
+    snapshot_done(&s);
+    snapshot_done(&t);
+}
+
 /* Names as long as they may be still give every node and GPU an id of its own. */
 static void test_long_names(void **state)
 {
@@ -366,9 +399,8 @@ int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_full),       cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_limits),     cmocka_unit_test(test_live),
         cmocka_unit_test(test_long_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

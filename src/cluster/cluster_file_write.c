@@ -1,4 +1,5 @@
-/* Writing a snapshot as a cluster file that plans the same: what is not known is left out. */
+/* Writing a snapshot as a cluster file that plans the same: what is not known is left out. What
+ * drivers and people said is written so that the strict reader takes it. */
 #include "cluster/cluster_file.h"
 
 #include "base/mem.h"
@@ -6,11 +7,22 @@
 
 #include <string.h>
 
-static void write_gpu(const struct cluster_device *d, json_t *list)
+/* Text from outside, without what cannot be shown. */
+static void put_shown(json_t *o, const char *key, const char *text)
+{
+    char clean[CLUSTER_NAME];
+    str_clean(clean, sizeof clean, str_of(text));
+    json_put_str(o, key, clean);
+}
+
+/* Some cards are known by their bus address alone, which another node may have too: then the file
+ * names the later one by node:index. */
+static void write_gpu(const struct cluster_device *d, struct map *uuids, json_t *list)
 {
     json_t *o = json_add_object(list);
-    json_put_str(o, "name", d->name);
-    json_put_str(o, "uuid", d->uuid);
+    put_shown(o, "name", d->name[0] ? d->name : "unknown");
+    if (!map_set(uuids, d->uuid, uuids))
+        put_shown(o, "uuid", d->uuid);
     json_put_u64(o, "index", d->index);
     json_put_str(o, "backend", device_backend_name(d->backend));
     json_put_u64(o, "memory", d->total_bytes);
@@ -38,7 +50,7 @@ static void write_labels(const struct cluster_node *n, json_t *o)
     }
 }
 
-static void write_node(const struct cluster_node *n, json_t *list)
+static void write_node(const struct cluster_node *n, struct map *uuids, json_t *list)
 {
     json_t *o = json_add_object(list);
     json_put_str(o, "name", n->name);
@@ -51,14 +63,14 @@ static void write_node(const struct cluster_node *n, json_t *list)
     if (n->state != NODE_READY)
         json_put_str(o, "state", node_state_name(n->state));
     if (n->reason[0])
-        json_put_str(o, "reason", n->reason);
+        put_shown(o, "reason", n->reason);
     write_labels(n, o);
     json_t *files = n->n_files ? json_put_array(o, "files") : NULL;
     for (uint32_t i = 0; i < n->n_files; i++)
         json_add_str(files, n->files[i]);
     json_t *gpus = json_put_array(o, "gpus");
     for (uint32_t k = 0; k < n->n_devices; k++)
-        write_gpu(&n->devices[k], gpus);
+        write_gpu(&n->devices[k], uuids, gpus);
 }
 
 static void write_link(const struct cluster_snapshot *s, const struct cluster_link *l, json_t *list)
@@ -81,8 +93,10 @@ json_t *snapshot_to_json(const struct cluster_snapshot *s)
     json_t *doc = json_object();
     json_put_str(doc, "schema", CLUSTER_SCHEMA);
     json_t *nodes = json_put_array(doc, "nodes");
+    struct map *uuids = map_new(0);
     for (uint32_t i = 0; i < s->n_nodes; i++)
-        write_node(&s->nodes[i], nodes);
+        write_node(&s->nodes[i], uuids, nodes);
+    map_free(uuids);
     json_t *links = json_put_array(doc, "links");
     for (uint32_t i = 0; i < s->n_links; i++)
         write_link(s, &s->links[i], links);
