@@ -216,44 +216,80 @@ static int count_need(struct cart *c, struct err *err)
     return 0;
 }
 
-static void count_have(struct cart *c)
+static int descending(const void *a, const void *b)
 {
-    double least = 0;
-    for (uint32_t i = 0; i < c->s.n_nodes; i++)
-        for (uint32_t k = 0; k < c->s.nodes[i].n_devices; k++)
-            c->have_bytes = num_add_sat(c->have_bytes, room(c, &c->s.nodes[i].devices[k]));
-    for (uint32_t i = 0; i < c->prices->n_items; i++) {
-        const struct price_item *it = &c->prices->items[i];
-        uint64_t bytes = it->node ? 0 : room(c, &c->gpus[i]);
-        for (uint32_t k = 0; k < it->n_gpus; k++)
-            bytes = num_add_sat(bytes, room(c, &c->inside[i][k]));
-        double one = bytes ? it->price / (double)bytes : 0;
-        if (one > 0 && (least <= 0 || one < least))
-            least = one;
-    }
-    c->byte_price = least;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
 }
 
-static uint64_t bought_bytes(const struct cart *c, const struct bundle *b)
+static void count_have(struct cart *c)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < b->n; i++) {
-        uint32_t item = c->at[b->at[i]].item;
-        const struct price_item *it = &c->prices->items[item];
-        sum = num_add_sat(sum, it->node ? 0 : room(c, &c->gpus[item]));
-        for (uint32_t k = 0; k < it->n_gpus; k++)
-            sum = num_add_sat(sum, room(c, &c->inside[item][k]));
+    uint64_t instances = 0, span = c->s.engine_devices ? c->s.engine_devices : CLUSTER_MAX_DEVICES;
+    size_t total = 0;
+    for (uint32_t i = 0; i < c->n_wishes; i++)
+        instances += c->wishes[i].replicas;
+    uint64_t most = num_mul_sat(instances, span);
+    c->most_gpus = most < CLUSTER_MAX_DEVICES ? (uint32_t)most : CLUSTER_MAX_DEVICES;
+    for (uint32_t i = 0; i < c->s.n_nodes; i++)
+        total += c->s.nodes[i].n_devices;
+    c->rooms = mem_calloc(total + 1, sizeof *c->rooms);
+    for (uint32_t i = 0; i < c->s.n_nodes; i++)
+        for (uint32_t k = 0; k < c->s.nodes[i].n_devices; k++)
+            c->rooms[c->n_rooms++] = room(c, &c->s.nodes[i].devices[k]);
+    qsort(c->rooms, c->n_rooms, sizeof *c->rooms, descending);
+    c->n_rooms = c->n_rooms < c->most_gpus ? c->n_rooms : c->most_gpus;
+}
+
+/* The rooms of a unit of an item: returns how many. */
+static uint32_t unit_rooms(const struct cart *c, uint32_t item, uint32_t k, uint64_t *bytes)
+{
+    const struct price_item *it = &c->prices->items[item];
+    uint32_t n = it->node ? it->n_gpus : 1;
+    if (k < n)
+        *bytes = room(c, it->node ? &c->inside[item][k] : &c->gpus[item]);
+    return n;
+}
+
+/* The least that one more byte among the GPUs in use costs, when a GPU that is bought takes the
+ * place of one of `least` bytes. */
+static double byte_price(const struct cart *c, uint64_t least)
+{
+    double best = 0;
+    for (uint32_t i = 0; i < c->prices->n_items; i++) {
+        uint64_t gain = 0, bytes = 0;
+        for (uint32_t k = 0; k < unit_rooms(c, i, k, &bytes); k++)
+            gain = num_add_sat(gain, bytes > least ? bytes - least : 0);
+        double one = gain ? c->prices->items[i].price / (double)gain : 0;
+        if (one > 0 && (best <= 0 || one < best))
+            best = one;
     }
-    return sum;
+    return best;
 }
 
 /* Whatever is missing costs at least the cheapest byte's price; a hair less against rounding. */
 double cart_floor(const struct cart *c, const struct bundle *b)
 {
-    uint64_t have = num_add_sat(c->have_bytes, bought_bytes(c, b));
+    uint64_t bytes = 0, have = 0;
+    size_t n = c->n_rooms, bought = 0;
+    if (!c->need_bytes)
+        return b->price;
+    for (uint32_t i = 0; i < b->n; i++)
+        bought += unit_rooms(c, c->at[b->at[i]].item, UINT32_MAX, &bytes);
+    mem_auto uint64_t *all = mem_calloc(n + bought + 1, sizeof *all);
+    memcpy(all, c->rooms, n * sizeof *all);
+    for (uint32_t i = 0; i < b->n; i++)
+        for (uint32_t k = 0; k < unit_rooms(c, c->at[b->at[i]].item, k, &bytes); k++)
+            all[n++] = bytes;
+    if (n > c->most_gpus)
+        qsort(all, n, sizeof *all, descending);
+    bool full = n >= c->most_gpus;
+    n = full ? c->most_gpus : n;
+    for (size_t i = 0; i < n; i++)
+        have = num_add_sat(have, all[i]);
     if (c->need_bytes <= have)
         return b->price;
-    return b->price + (double)(c->need_bytes - have) * c->byte_price * (1 - 1e-9);
+    return b->price +
+           (double)(c->need_bytes - have) * byte_price(c, full && n ? all[n - 1] : 0) * (1 - 1e-9);
 }
 
 /* ---- making and freeing ---- */
@@ -305,6 +341,7 @@ void cart_done(struct cart *c)
         free(c->inside[i]);
     free(c->inside);
     free(c->gpus);
+    free(c->rooms);
     free(c->hosts);
     free(c->at);
     snapshot_done(&c->s);

@@ -37,8 +37,9 @@ struct cart {
     size_t cap_hosts;
     struct cart_position *at; /* nodes first, then host by host */
     uint32_t n_at, n_gpu_items;
-    uint64_t have_bytes, need_bytes; /* usable on GPUs now; of all layers. 0: RAM may hold some */
-    double byte_price;               /* the least a usable byte costs */
+    uint64_t need_bytes; /* of all layers; 0: RAM may hold some */
+    uint64_t *rooms;     /* usable on each GPU now, largest first; as many as can be used at once */
+    uint32_t n_rooms, most_gpus; /* most_gpus: that instances of the engine can use at once */
     uint64_t steps;
     uint32_t n_plans;
     bool unsure; /* a plan ended on its budget without an answer */

@@ -137,6 +137,62 @@ static void doubled(const struct shop *x, const struct bundle *b, struct bundle 
     }
 }
 
+static void keep_spare(struct shop *x, const struct bundle *b)
+{
+    if (x->has_spare && x->spare.price <= b->price)
+        return;
+    x->spare = *b;
+    x->has_spare = true;
+}
+
+/* As few of one position, on top of what is in *b, as it takes, if that is cheaper than the spare.
+ * *b need not be sorted for this: it is put in order. */
+static int fill_up(struct shop *x, const struct bundle *b, uint32_t p, struct err *err)
+{
+    const double price = x->cart.at[p].price;
+    for (uint32_t n = 1;; n++) {
+        struct bundle now = {0};
+        bool room = true;
+        for (uint32_t i = 0, put = 0; room && (i < b->n || put < n);)
+            if (put < n && (i == b->n || p < b->at[i]))
+                room = cart_add(&x->cart, &now, p), put++;
+            else
+                room = cart_add(&x->cart, &now, b->at[i++]);
+        if (!room || x->cart.steps >= x->limit / 2 ||
+            (x->has_spare && b->price + n * price >= x->spare.price))
+            return 0;
+        if (cart_floor(&x->cart, &now) > now.price || must_fail(x, &now))
+            continue; /* bytes are missing */
+        int fits = cart_fits(&x->cart, &now, err);
+        if (fits)
+            return fits < 0 ? -1 : (keep_spare(x, &now), 0);
+        note_failed(x, &now);
+    }
+}
+
+/* An offer before the search, so that there is one whatever the budget: of one kind of thing in one
+ * place; then the cheapest that leaves some of it out for another kind. */
+static int first_offer(struct shop *x, struct err *err)
+{
+    struct bundle none = {0};
+    for (uint32_t p = 0; p < x->cart.n_at; p++)
+        if (fill_up(x, &none, p, err))
+            return -1;
+    for (bool better = x->has_spare; better;) {
+        struct bundle had = x->spare;
+        for (uint32_t keep = had.n; keep-- > 0;) {
+            struct bundle part = {0};
+            for (uint32_t i = 0; i < keep; i++)
+                cart_add(&x->cart, &part, had.at[i]);
+            for (uint32_t p = 0; p < x->cart.n_at; p++)
+                if (fill_up(x, &part, p, err))
+                    return -1;
+        }
+        better = x->spare.price < had.price;
+    }
+    return 0;
+}
+
 /* b failed: as much of it as there can be, for one plan each. */
 static int grow(struct shop *x, const struct bundle *b, struct err *err)
 {
@@ -152,10 +208,8 @@ static int grow(struct shop *x, const struct bundle *b, struct err *err)
         now = more;
     }
     note_failed(x, &now);
-    if (fits > 0 && (!x->has_spare || more.price < x->spare.price)) {
-        x->spare = more;
-        x->has_spare = true;
-    }
+    if (fits > 0)
+        keep_spare(x, &more);
     return fits < 0 ? -1 : 0;
 }
 
@@ -191,12 +245,16 @@ static int search(struct shop *x, struct err *err)
 {
     struct bundle none = {0};
     bool room = true;
+    if (x->grows && cart_fits(&x->cart, &none, err) == 0 && first_offer(x, err))
+        return -1;
     push(x, &none);
     while (x->n_heap && room && x->n_offers < SIZE_OFFERS && x->cart.steps < x->limit) {
         struct entry *e = pop(x);
         struct bundle b = e->b;
         if (!x->n_offers)
             x->bound = e->floor;
+        if (!x->n_offers && x->has_spare && e->floor >= x->spare.price)
+            x->offers[x->n_offers++] = x->spare; /* nothing cheaper is left */
         free(e);
         if (has_offer(x, &b))
             continue;
