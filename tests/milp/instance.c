@@ -3,7 +3,8 @@
  *
  *     milp_instance N SEED
  *
- *     model LAYERS NET_FIXED NET_TAIL NET_ONCE BASE    times in ns
+ *     model LAYERS SPAN NET_FIXED NET_TAIL NET_ONCE BASE
+ *                                                      GPUs at most, 0 any number; times in ns
  *     node MAIN_OK                                     one line per node
  *     gpu NODE CAP CAP_WITH_HEAD PER_LAYER FIXED HEAD  layers it holds; ns
  *     answer FEASIBLE PROVED NODES GPUS NS BOUND_NODES BOUND_GPUS BOUND_NS */
@@ -50,13 +51,15 @@ static void make_model(struct cluster *c, uint32_t n_gpus)
     }
 }
 
-/* One to eight cards per node, often of one kind; free memory differs by nothing or a little. */
+/* Half of the engines span what stock llama.cpp does; there the cards are as much larger. One to
+ * eight cards per node, often of one kind; free memory differs by nothing or a little. */
 static void make_nodes(struct cluster *c, uint32_t n_gpus)
 {
     struct rng *r = &c->r;
     uint32_t n_layers = c->need.n, per_node = 1 + (uint32_t)rng_below(r, 8), n = 0;
+    uint32_t span = rng_below(r, 2) ? 15 : 0, share = span && n_gpus > span ? span + 3 : n_gpus;
     uint64_t spare = 105 + rng_below(r, 200), jitter = rng_below(r, 2) * c->layer / 2 + 1;
-    uint64_t room[KINDS], mean = n_layers * c->layer * spare / 100 / n_gpus + c->layer;
+    uint64_t room[KINDS], mean = n_layers * c->layer * spare / 100 / share + c->layer;
     for (uint32_t k = 0; k < KINDS; k++)
         room[k] = mean / 2 + rng_below(r, mean) + c->need.fixed + c->need.peak[0];
     struct pnode *nodes = mem_calloc(n_gpus, sizeof *nodes);
@@ -79,6 +82,7 @@ static void make_nodes(struct cluster *c, uint32_t n_gpus)
                             .n_speeds = KINDS,
                             .nodes = nodes,
                             .n_nodes = n,
+                            .max_devices = span,
                             .remote_only = PLACE_NO_SPEED,
                             .base_ns = 11};
     c->p.net_all = (struct net){(int64_t)rng_below(r, 80), (int64_t)rng_below(r, 60),
@@ -96,8 +100,8 @@ static uint64_t cap(const struct cluster *c, uint64_t room, uint64_t head)
 static void print_instance(const struct cluster *c)
 {
     const struct net *n = &c->p.net_all;
-    printf("model %" PRIu32 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "\n", c->need.n,
-           n->fixed, n->tail, n->once, c->p.base_ns);
+    printf("model %" PRIu32 " %" PRIu32 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "\n",
+           c->need.n, c->p.max_devices, n->fixed, n->tail, n->once, c->p.base_ns);
     for (uint32_t i = 0; i < c->p.n_nodes; i++)
         printf("node %d\n", c->p.nodes[i].main_ok);
     for (uint32_t i = 0; i < c->p.n_nodes; i++)

@@ -25,7 +25,7 @@ class Instance:
             word, *rest = line.split()
             n = [int(x) for x in rest]
             if word == 'model':
-                self.layers, self.net, self.net_tail, self.once, self.base = n
+                self.layers, self.span, self.net, self.net_tail, self.once, self.base = n
             elif word == 'node':
                 self.nodes.append(bool(n[0]))
             elif word == 'gpu':
@@ -58,7 +58,7 @@ def rows(it):
             f'{total([(1, f"t{j}") for j, _ in gpus])} = 1',
             f'{total([(1, f"z{j}") for j, _ in gpus])} >= 2',
             f'{total([(1, f"w{v}") for v in range(len(it.nodes))])} = 1']
-    return out
+    return out + ([f'{total([(1, f"z{j}") for j, _ in gpus])} <= {it.span}'] if it.span else [])
 
 
 def time_terms(it):
