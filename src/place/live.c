@@ -87,13 +87,12 @@ int live_demand(struct live *l, const struct place_demand *d, const struct estim
     return 0;
 }
 
-/* Reasons take longer than the plan; the name is the same. */
 static struct place_plan *from_scratch(struct live *l, const struct live_model *x, struct err *err)
 {
     struct place_budget budget = {.no_changes = true};
     if (x->d.facts && x->spec.want.min_ctx)
         return place_plan(&l->s, &x->d, &budget, err);
-    return place_model(&l->s, &x->spec, x->m, &budget, err);
+    return live_index_scratch(&l->s, &x->spec, x->m, err);
 }
 
 struct place_plan *live_place(struct live *l, uint32_t demand, struct err *err)

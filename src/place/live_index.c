@@ -432,14 +432,35 @@ void live_index_free(struct live_index *x)
 
 /* ---- plans ---- */
 
-static void fill_id(struct live_index *x, char dst[24])
+static void refresh_ids(struct live_index *x)
 {
     for (uint32_t i = 0; i < x->s->n_nodes; i++)
         if (x->id_stale[i]) {
             x->id[i] = identity_node(x->c, i);
             x->id_stale[i] = false;
         }
-    identity_set(x->c, x->id, dst);
+}
+
+/* Takes the answer. */
+static struct place_plan *plan_of(const struct scene *c, struct answer *a, const uint64_t *ids,
+                                  struct err *err)
+{
+    struct place_plan *p = mem_calloc(1, sizeof *p);
+    int rc = place_fill(c, a, p, err);
+    identity_set(c, ids, p->a.plan_id);
+    answer_done(a);
+    if (rc == 0)
+        return p;
+    place_free(p);
+    return NULL;
+}
+
+static uint64_t search(const struct scene *c, struct answer *a)
+{
+    struct tiers_opts o = {.last = TIER_CPU, .steps = PLACE_STEPS};
+    uint64_t steps = 0;
+    tiers_solve(c, &o, a, &steps);
+    return steps;
 }
 
 struct place_plan *live_index_place(struct live_index *x, enum live_how *how, struct err *err)
@@ -454,16 +475,27 @@ struct place_plan *live_index_place(struct live_index *x, enum live_how *how, st
     } else if (x->by_node && !x->n_fit && node_answer(x, &a)) {
         *how = LIVE_BY_NODE;
     } else {
-        struct tiers_opts o = {.last = TIER_CPU, .steps = PLACE_STEPS};
-        tiers_solve(x->c, &o, &a, &steps);
+        steps = search(x->c, &a);
     }
-    struct place_plan *p = mem_calloc(1, sizeof *p);
-    p->steps = steps;
-    int rc = place_fill(x->c, &a, p, err);
-    fill_id(x, p->a.plan_id);
-    answer_done(&a);
-    if (rc == 0)
-        return p;
-    place_free(p);
-    return NULL;
+    refresh_ids(x);
+    struct place_plan *p = plan_of(x->c, &a, x->id, err);
+    if (p)
+        p->steps = steps;
+    return p;
+}
+
+struct place_plan *live_index_scratch(const struct cluster_snapshot *s,
+                                      const struct deployment_spec *spec,
+                                      const struct estimate_model *m, struct err *err)
+{
+    struct scene *c = scene_new(s, spec, m, err);
+    struct answer a;
+    if (!c)
+        return NULL;
+    uint64_t steps = search(c, &a);
+    struct place_plan *p = plan_of(c, &a, NULL, err);
+    if (p)
+        p->steps = steps;
+    scene_free(c);
+    return p;
 }

@@ -24,5 +24,9 @@ void live_index_touch(struct live_index *x, uint32_t node);
 enum live_how { LIVE_BY_GPU, LIVE_BY_NODE, LIVE_BY_SEARCH };
 /* The plan of place_plan, but for reasons and steps. Errors as of place_plan. */
 struct place_plan *live_index_place(struct live_index *x, enum live_how *how, struct err *err);
+/* The same without an index. */
+struct place_plan *live_index_scratch(const struct cluster_snapshot *s,
+                                      const struct deployment_spec *spec,
+                                      const struct estimate_model *m, struct err *err);
 
 #endif

@@ -5,25 +5,13 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "place/hold.h"
+#include "place/live.h"
+#include "place/many_job.h"
 #include "place/pack.h"
 #include "place/place_int.h"
 #include "place/replicas.h"
 
 #include <string.h>
-
-struct job {
-    const struct cluster_snapshot *s;
-    const struct place_wish *wishes;
-    const struct deployment_spec **specs;
-    const struct estimate_model **models;
-    struct estimate_model **made; /* those of them that are ours */
-    uint32_t n_wishes, n;         /* n: instances */
-    uint32_t *wish;               /* by instance */
-    struct cost_form form;
-    struct map *nodes;
-    uint64_t budget, steps;
-    bool changes;
-};
 
 struct draft { /* a plan for every instance, and what they cost */
     struct place_plan **plans;
@@ -39,68 +27,6 @@ void place_set_free(struct place_set *p)
     notes_done(&p->proof);
     free(p->items);
     free(p);
-}
-
-/* ---- the job ---- */
-
-static int job_init(struct job *j, const struct cluster_snapshot *s, const struct place_wish *w,
-                    uint32_t n, struct err *err)
-{
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++)
-        total += w[i].replicas;
-    if (n > PLACE_MANY_DEMANDS || total > PLACE_MANY_INSTANCES)
-        return err_set(err, ERR_LIMIT,
-                       "%u models with %llu instances; at most %d models and %d "
-                       "instances are planned at once",
-                       n, (unsigned long long)total, PLACE_MANY_DEMANDS, PLACE_MANY_INSTANCES);
-    *j = (struct job){.s = s, .wishes = w, .n_wishes = n, .n = (uint32_t)total};
-    j->specs = mem_calloc((size_t)n + 1, sizeof *j->specs);
-    j->models = mem_calloc((size_t)n + 1, sizeof *j->models);
-    j->made = mem_calloc((size_t)n + 1, sizeof *j->made);
-    j->wish = mem_calloc((size_t)total + 1, sizeof *j->wish);
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        j->specs[i] = w[i].d.spec;
-        j->models[i] = w[i].m;
-        for (uint32_t r = 0; r < w[i].replicas; r++)
-            j->wish[at++] = i;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        if (j->models[i])
-            continue;
-        j->models[i] = j->made[i] = estimate_new(w[i].d.facts, &w[i].d.opts, err);
-        if (!j->made[i])
-            return -1;
-    }
-    cost_form_init(&j->form, j->specs, n);
-    j->nodes = hold_nodes(s);
-    return 0;
-}
-
-static void job_done(struct job *j)
-{
-    for (uint32_t i = 0; j->made && i < j->n_wishes; i++)
-        estimate_free(j->made[i]);
-    free(j->specs);
-    free(j->models);
-    free(j->made);
-    free(j->wish);
-    cost_form_done(&j->form);
-    map_free(j->nodes);
-}
-
-/* The single solver for one wish on some state. */
-static struct place_plan *solve(struct job *j, const struct cluster_snapshot *now, uint32_t wish,
-                                const struct place_budget *b, struct err *err)
-{
-    const struct place_wish *w = &j->wishes[wish];
-    bool whole = w->d.facts && (w->d.spec->want.min_ctx || !(b->bare || b->no_changes));
-    struct place_plan *p = whole ? place_plan(now, &w->d, b, err)
-                                 : place_model(now, j->specs[wish], j->models[wish], b, err);
-    if (p)
-        j->steps += p->steps + now->n_nodes;
-    return p;
 }
 
 /* ---- drafts ---- */
@@ -157,34 +83,58 @@ static int keep(struct job *j, struct cluster_snapshot *now, uint32_t item,
         hold_done(&i);
         return -1;
     }
-    STR_COPY(i.deployment, j->specs[j->wish[item]]->name);
+    STR_COPY(i.deployment, j->wishes[j->wish[item]].d.spec->name);
     *snapshot_add_instance(now) = i;
     return 0;
 }
 
-/* One after the other, wishes in the order given. A refusal of a replica is one of all that
- * follow it: less is free for them. */
+/* The wishes on a live snapshot of their own. */
+static struct live *start(const struct job *j, uint32_t *id, struct err *err)
+{
+    struct live *l = live_new(j->s);
+    for (uint32_t w = 0; w < j->n_wishes; w++)
+        if (live_demand(l, &j->wishes[w].d, j->wishes[w].m, &id[w], err)) {
+            live_free(l);
+            return NULL;
+        }
+    return l;
+}
+
+/* The replicas of one wish, one after the other. A refusal is one of all that follow: less is free
+ * for them. */
+static int place_wish(struct job *j, struct live *l, uint32_t id, uint32_t first, uint32_t n,
+                      struct draft *d, struct err *err)
+{
+    const struct place_plan *last = NULL;
+    uint32_t claim;
+    for (uint32_t i = first; i < first + n; i++) {
+        struct place_plan *p = last && !last->feasible ? refusal(last) : live_place(l, id, err);
+        last = d->plans[i] = p;
+        if (!p)
+            return -1;
+        j->steps += p->steps + j->s->n_nodes;
+        const char *name = j->wishes[j->wish[i]].d.spec->name;
+        if (p->feasible && live_claim(l, &p->a, name, i - first, &claim, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* One after the other, wishes in the order given. */
 static int draft_in_order(struct job *j, const uint32_t *order, struct draft *d, struct err *err)
 {
-    struct place_budget b = {.bare = true};
-    struct cluster_snapshot now;
     mem_auto uint32_t *first = mem_calloc((size_t)j->n_wishes + 1, sizeof *first);
-    int rc = 0;
+    mem_auto uint32_t *id = mem_calloc((size_t)j->n_wishes + 1, sizeof *id);
+    struct live *l = start(j, id, err);
+    int rc = l ? 0 : -1;
     for (uint32_t i = 0; i < j->n_wishes; i++)
         first[i + 1] = first[i] + j->wishes[i].replicas;
     draft_init(j, d);
-    snapshot_copy(&now, j->s);
-    for (uint32_t o = 0; o < j->n_wishes; o++) {
+    for (uint32_t o = 0; o < j->n_wishes && !rc; o++) {
         uint32_t w = order[o];
-        const struct place_plan *last = NULL;
-        for (uint32_t i = first[w]; i < first[w + 1] && !rc; i++) {
-            struct place_plan *p =
-                last && !last->feasible ? refusal(last) : solve(j, &now, w, &b, err);
-            last = d->plans[i] = p;
-            rc = !p ? -1 : p->feasible ? keep(j, &now, i, p, err) : 0;
-        }
+        rc = place_wish(j, l, id[w], first[w], j->wishes[w].replicas, d, err);
     }
-    snapshot_done(&now);
+    live_free(l);
     if (rc)
         draft_done(j, d);
     else
@@ -221,7 +171,7 @@ static int try_orders(struct job *j, const int64_t *low, struct draft *best, str
     mem_auto uint32_t *order = mem_calloc((size_t)j->n_wishes + 1, sizeof *order);
     mem_auto struct sized *size = mem_calloc((size_t)j->n_wishes + 1, sizeof *size);
     for (uint32_t i = 0; i < j->n_wishes; i++)
-        size[i] = (struct sized){model_bytes(j->models[i]), i};
+        size[i] = (struct sized){model_bytes(j->wishes[i].m), i};
     qsort(size, j->n_wishes, sizeof *size, larger);
     for (uint32_t turn = 1; turn < 3; turn++) {
         struct draft d;
@@ -246,7 +196,7 @@ static int bound_alone(struct job *j, int64_t *low, struct err *err)
     for (uint32_t w = 0; w < j->n_wishes; w++) {
         if (!j->wishes[w].replicas)
             continue;
-        struct place_plan *p = solve(j, j->s, w, &b, err);
+        struct place_plan *p = job_solve(j, j->s, w, &b, err);
         if (!p)
             return -1;
         for (uint32_t r = 0; r < j->wishes[w].replicas; r++)
@@ -272,7 +222,7 @@ static void bound_most(struct job *j, int64_t *low)
         const struct place_wish *x = &j->wishes[w];
         if (x->d.spec->want.min_ctx)
             continue; /* with less context more may fit */
-        uint32_t most = replicas_most(j->s, x->d.spec, j->models[w], x->replicas);
+        uint32_t most = replicas_most(j->s, x->d.spec, j->wishes[w].m, x->replicas);
         row[1 + w] = x->replicas - most;
         row[0] += row[1 + w];
     }
@@ -287,7 +237,7 @@ static bool best_by_turns(const struct job *j, const struct draft *d)
 {
     static const enum policy_term FIRST[] = {TERM_OFFLOAD, TERM_NODES, TERM_GPUS};
     const struct cost_terms *c = &j->form.terms[0];
-    const struct constraints *want = &j->specs[0]->want;
+    const struct constraints *want = &j->wishes[0].d.spec->want;
     if (j->n_wishes != 1 || c->n < ARRAY_LEN(FIRST) || memcmp(c->t, FIRST, sizeof FIRST) != 0 ||
         want->min_ctx || want->keep_whole.n)
         return false;
@@ -307,7 +257,7 @@ static int try_pack(struct job *j, int64_t *low, struct draft *best, struct plac
     for (uint32_t i = 0; i < j->n; i++) {
         uint32_t w = j->wish[i];
         items[i] = (struct choice_for){
-            .wish = w, .spec = j->specs[w], .m = j->models[w], .d = &j->wishes[w].d};
+            .wish = w, .spec = j->wishes[w].d.spec, .m = j->wishes[w].m, .d = &j->wishes[w].d};
     }
     struct pack p = {.s = j->s,
                      .form = &j->form,
@@ -361,7 +311,7 @@ static int again(struct job *j, struct beside *x, struct draft *d, uint32_t item
         held = &x->now.instances[--x->now.n_instances];
         hold_give(&x->now, held);
     }
-    struct place_plan *p = solve(j, &x->now, j->wish[item], &b, err);
+    struct place_plan *p = job_solve(j, &x->now, j->wish[item], &b, err);
     mem_auto int64_t *was = mem_calloc(j->form.len, sizeof *was);
     mem_auto int64_t *is = mem_calloc(j->form.len, sizeof *is);
     if (p) {

@@ -20,7 +20,7 @@
 #include "place/place.h"
 
 enum {
-    PLACE_MANY_DEMANDS = 1024,
+    PLACE_MANY_DEMANDS = 256,
     PLACE_MANY_INSTANCES = 10000, /* of all demands together */
     PLACE_MANY_EXPLAINED = 32,    /* beyond, plans of a set come without reasons */
 };

@@ -164,8 +164,10 @@ static void extend(struct trial *t, uint32_t mask, uint32_t g, uint32_t at)
     }
 }
 
-static int dearer(const struct pb_way *a, const struct pb_way *b)
+static int dearer(const struct pb_way *a, const struct pb_way *b, bool fastest)
 {
+    if (fastest && a->ns != b->ns)
+        return a->ns < b->ns ? -1 : 1;
     if (a->k != b->k)
         return a->k < b->k ? -1 : 1;
     if (a->g != b->g)
@@ -173,9 +175,9 @@ static int dearer(const struct pb_way *a, const struct pb_way *b)
     return (a->ns > b->ns) - (a->ns < b->ns);
 }
 
-static int by_cost(const void *a, const void *b)
+static int by_cost(const void *a, const void *b, void *fastest)
 {
-    int c = dearer(a, b);
+    int c = dearer(a, b, *(const bool *)fastest);
     return c ? c
              : memcmp(((const struct pb_way *)a)->use, ((const struct pb_way *)b)->use,
                       sizeof((const struct pb_way *)a)->use);
@@ -206,7 +208,8 @@ void pb_ways(const struct cluster_snapshot *s, const struct deployment_spec *spe
         extend(&t, 0, 0, 0);
     if (!out->n)
         return;
-    qsort(out->items, out->n, sizeof *out->items, by_cost);
+    bool fastest = strcmp(spec->policy.name, "fastest") == 0;
+    qsort_r(out->items, out->n, sizeof *out->items, by_cost, &fastest);
     uint32_t n = 0;
     for (uint32_t i = 0; i < out->n; i++) {
         bool keep = true;
@@ -227,16 +230,18 @@ struct pick {
     uint64_t room[PB_SLOTS];
     uint32_t taken[PB_ITEMS]; /* nodes */
     struct pb_cost now, *best;
-    bool found;
+    bool found, fastest;
 };
 
-static int compare(const struct pb_cost *a, const struct pb_cost *b)
+static int compare(const struct pb_cost *a, const struct pb_cost *b, bool fastest)
 {
     if (a->dropped != b->dropped)
         return a->dropped < b->dropped ? -1 : 1;
     for (uint32_t i = 0; i < PB_WISHES; i++)
         if (a->by_wish[i] != b->by_wish[i])
             return a->by_wish[i] < b->by_wish[i] ? -1 : 1;
+    if (fastest && a->ns != b->ns)
+        return a->ns < b->ns ? -1 : 1;
     if (a->k != b->k)
         return a->k < b->k ? -1 : 1;
     if (a->g != b->g)
@@ -277,7 +282,7 @@ static bool hopeless(const struct pick *p, uint32_t item)
             c.by_wish[p->wish[i]]++;
         }
     }
-    return p->found && compare(&c, p->best) >= 0;
+    return p->found && compare(&c, p->best, p->fastest) >= 0;
 }
 
 static void pick(struct pick *p, uint32_t item, uint32_t from)
@@ -321,6 +326,7 @@ void pb_best(const struct cluster_snapshot *s, const struct place_wish *wishes, 
              struct pb_cost *best)
 {
     struct pick p = {.wishes = wishes, .best = best};
+    p.fastest = n && strcmp(wishes[0].d.spec->policy.name, "fastest") == 0;
     pb_room(s, p.room);
     for (uint32_t i = 0; i < n; i++) {
         pb_ways(s, wishes[i].d.spec, wishes[i].m, &p.ways[i]);

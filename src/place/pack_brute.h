@@ -33,7 +33,8 @@ struct pb_cost {
     uint64_t k, g;
     int64_t ns;
 };
-/* The best set of ways for the wishes, by the objective of many.h, for the policy tiered. */
+/* The best set of ways for the wishes, by the objective of many.h; all of one policy, tiered or
+ * fastest. */
 void pb_best(const struct cluster_snapshot *s, const struct place_wish *wishes, uint32_t n,
              struct pb_cost *best);
 
