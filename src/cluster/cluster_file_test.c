@@ -337,6 +337,65 @@ static void test_limits(void **state)
     }
 }
 
+/* Lists and mappings with one item too many: counted before anything is made of them. */
+static void test_lengths(void **state)
+{
+    static const struct {
+        const char *before, *item, *after; /* item NULL: keys that differ */
+        int n;
+        const char *says;
+    } cases[] = {
+        {S "nodes:\n- {name: a, ram: 1GiB, files: [", "/f", "]}\n", CLUSTER_MAX_FILES,
+         "c.yaml:3: nodes[0].files: 4097 items; at most 4096 are allowed"},
+        {S "nodes:\n- {name: a, ram: 1GiB, labels: {", NULL, "}}\n", CLUSTER_MAX_LABELS,
+         "c.yaml:3: nodes[0].labels: 65 keys; at most 64 are allowed"},
+        {S "nodes:\n- {name: a, ram: 1GiB, gpus: [", "{}", "]}\n", CLUSTER_MAX_NODE_DEVICES,
+         "c.yaml:3: nodes[0].gpus: 1025 items; at most 1024 are allowed"},
+        {A "links: [", "0", "]\n", CLUSTER_MAX_LINKS,
+         "c.yaml:3: links: 100001 items; at most 100000 are allowed"},
+        {A "instances: [", "0", "]\n", CLUSTER_MAX_INSTANCES,
+         "c.yaml:3: instances: 100001 items; at most 100000 are allowed"},
+        {A "instances:\n- {name: q, main: a, parts: [", "0", "]}\n", CLUSTER_MAX_NODE_DEVICES,
+         "c.yaml:4: instances[0].parts: 1025 items; at most 1024 are allowed"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cluster_snapshot s;
+        struct err e = {0};
+        buf_auto struct buf b;
+        snapshot_init(&s);
+        buf_init(&b, JSON_BYTES_MAX);
+        buf_adds(&b, cases[i].before);
+        for (int k = 0; k <= cases[i].n; k++) {
+            if (cases[i].item)
+                buf_addf(&b, "%s,", cases[i].item);
+            else
+                buf_addf(&b, "k%d: v,", k);
+        }
+        buf_adds(&b, cases[i].after);
+        assert_int_equal(load(&s, b.p, &e), -1);
+        assert_string_equal(e.msg, cases[i].says);
+        snapshot_done(&s);
+    }
+}
+
+static void test_label_length(void **state)
+{
+    char text[400];
+    struct cluster_snapshot s;
+    struct err e = {0};
+    snapshot_init(&s);
+    str_copyf(text, sizeof text, S "nodes:\n- {name: a, ram: 1GiB, labels: {kk: v%0*d}}\n",
+              CLUSTER_LABEL - 5, 0);
+    assert_int_equal(load(&s, text, &e), 0);
+    assert_int_equal(strlen(s.nodes[0].labels[0]), CLUSTER_LABEL - 1);
+    str_copyf(text, sizeof text, S "nodes:\n- {name: a, ram: 1GiB, labels: {kk: v%0*d}}\n",
+              CLUSTER_LABEL - 4, 0);
+    assert_int_equal(load(&s, text, &e), -1);
+    assert_string_equal(e.msg,
+                        "c.yaml:3: nodes[0].labels.kk: a label of 80 bytes; key=value may have 79");
+    snapshot_done(&s);
+}
+
 /* What only live nodes can have: cards without a name, or with the same bus address for a uuid;
  * reasons of people. A snapshot of them is read again. */
 static void test_live(void **state)
@@ -401,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full),       cmocka_unit_test(test_bad),
         cmocka_unit_test(test_limits),     cmocka_unit_test(test_live),
+        cmocka_unit_test(test_lengths),    cmocka_unit_test(test_label_length),
         cmocka_unit_test(test_long_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
