@@ -89,6 +89,13 @@ static int64_t single_ns(const struct scene *c, uint32_t dev, uint32_t main)
     return c->single_ns[d->speed] + n.fixed + n.tail + n.once;
 }
 
+/* The first message to a device elsewhere is no part of its stage. */
+static int64_t single_stage(const struct scene *c, uint32_t dev, uint32_t main)
+{
+    uint32_t node = c->dev[dev].node;
+    return single_ns(c, dev, main) - (node == main ? 0 : scene_net(c, main, node).once);
+}
+
 static void singles(struct tally *t)
 {
     const struct scene *c = t->c;
@@ -104,7 +111,7 @@ static void singles(struct tally *t)
                     s->margin_bytes + s->runtime_bytes + dev ||
                 s->nodes[main].ram_free_bytes < host)
                 continue;
-            start(&x, main, ns, ns);
+            start(&x, main, ns, single_stage(c, i, main));
             add_gpu(&x, d->node, d->index);
             x.tier = x.n_nodes > 1 ? TIER_NODES : TIER_ONE_GPU;
             offer(t, &x);
@@ -151,6 +158,7 @@ static void visit(void *arg, uint32_t main, uint32_t mask, int64_t ns, int64_t s
     struct brute_candidate x;
     fill(t, main, mask, &x);
     x.ns = ns;
+    stage -= t->c->hop_ns; /* of the search's table; here it is not part of it */
     x.stage = stage > t->least_stage ? stage : t->least_stage;
     offer(t, &x);
 }
@@ -309,7 +317,7 @@ static bool replay_single(struct tally *t, const struct assignment *a)
         const struct scene_device *d = &t->c->dev[i];
         if (strcmp(t->w.s->nodes[d->node].devices[d->index].uuid, a->parts[0].uuid) != 0)
             continue;
-        start(&x, main, single_ns(t->c, i, main), single_ns(t->c, i, main));
+        start(&x, main, single_ns(t->c, i, main), single_stage(t->c, i, main));
         add_gpu(&x, d->node, d->index);
         x.tier = x.n_nodes > 1 ? TIER_NODES : TIER_ONE_GPU;
         offer(t, &x);

@@ -264,24 +264,19 @@ int64_t figure_answer(const struct scene *c, const struct answer *a, enum policy
     return KINDS[t].gpus_only && a->tier > TIER_NODES ? 0 : sum_devices(c, a, t);
 }
 
-/* From layer `from` on, as the search rounds it. */
+/* Layers from `from` on, rounded as in the search. */
 static int64_t layers_ns(const struct scene *c, const struct estimate_device_speed *d,
                          uint32_t from, uint32_t n, uint32_t n_moe)
 {
-    double sum = 0;
-    int64_t before = 0;
-    for (uint32_t l = 0; l < from + n; l++) {
-        before = l == from ? times_ns(sum) : before;
-        sum += times_layer(c->m, l, d, l < n_moe);
-    }
-    return times_ns(sum) - before;
+    int64_t sum = 0;
+    for (uint32_t l = from; l < from + n; l++)
+        sum += times_ns(times_layer(c->m, l, d, l < n_moe));
+    return sum;
 }
 
 int64_t figure_stage_ns(const struct scene *c, const struct answer *a)
 {
-    if (a->n_parts + (a->n_cpu > 0) == 1 && !a->n_moe)
-        return a->ns; /* one stage is all of it, output layer and ways included */
-    int64_t most = a->n_cpu ? layers_ns(c, NULL, 0, a->n_cpu, 0) + c->hop_ns : 0;
+    int64_t most = a->n_cpu ? layers_ns(c, NULL, 0, a->n_cpu, 0) : 0;
     int64_t experts = a->n_moe ? scene_moe_ns(c, a->n_moe) : 0;
     uint32_t at = a->n_cpu;
     most = experts > most ? experts : most;
@@ -290,7 +285,7 @@ int64_t figure_stage_ns(const struct scene *c, const struct answer *a)
         const struct cluster_node *n = &c->s->nodes[p->node];
         struct estimate_device_speed d =
             scene_speed(c, p->node, p->node, p->index == UINT32_MAX ? NULL : &n->devices[p->index]);
-        int64_t ns = layers_ns(c, &d, at, p->n_layers, a->n_moe) + c->hop_ns;
+        int64_t ns = layers_ns(c, &d, at, p->n_layers, a->n_moe);
         struct net net = {0};
         if (p->node != a->main)
             net = scene_net(c, a->main, p->node);
@@ -299,5 +294,5 @@ int64_t figure_stage_ns(const struct scene *c, const struct answer *a)
             ns += net.tail + times_ns(times_output(c->m, &d));
         most = ns > most ? ns : most;
     }
-    return most;
+    return a->n_parts ? most : a->ns; /* on the CPU alone there is one stage */
 }

@@ -29,8 +29,8 @@ int64_t figure_device(const struct scene *c, enum policy_term t, uint32_t dev);
 int64_t figure_node(const struct scene *c, enum policy_term t, uint32_t node); /* or main node */
 /* Of a plan; times are those of the answer. */
 int64_t figure_answer(const struct scene *c, const struct answer *a, enum policy_term t);
-/* The slowest stage of a plan as the search limits it, ns: a hop is part of every stage, so one GPU
- * beside experts in RAM may have one that is longer than the token by that. */
+/* The slowest stage of a plan, ns: a device's layers, the output layer, and its way to the main
+ * node; the layers, or the experts, on the CPU. */
 int64_t figure_stage_ns(const struct scene *c, const struct answer *a);
 
 #endif

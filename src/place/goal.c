@@ -125,6 +125,11 @@ void goal_free(struct goal *g)
 
 /* ---- comparing ---- */
 
+const struct objective *goal_objective(const struct scene *c, const struct answer *a)
+{
+    return a->tier <= TIER_NODES ? c->goal->gpus : c->goal->ram;
+}
+
 double goal_units(enum policy_term t, double figure)
 {
     return figure / figure_resolution(t);
@@ -170,7 +175,7 @@ static double below_percent(double bound, double amount)
 static bool bound_of(const struct scene *c, const struct answer *a, enum policy_term t, double *out)
 {
     const struct goal *g = c->goal;
-    const struct objective *o = a->tier <= TIER_NODES ? g->gpus : g->ram;
+    const struct objective *o = goal_objective(c, a);
     if (t == TERM_OFFLOAD && g->by_tier)
         return *out = a->bound_offload, true;
     if (a->counted && (t == TERM_NODES || t == TERM_GPUS))
@@ -237,6 +242,7 @@ void goal_report(const struct scene *c, const struct answer *a, struct place_pla
 {
     enum policy_term terms[PLACE_MAX_TERMS];
     p->n_terms = list_terms(c->goal, terms);
+    p->time_step_ns = (uint32_t)goal_objective(c, a)->tick_ns;
     for (uint32_t i = 0; i < p->n_terms; i++) {
         double amount = goal_units(terms[i], (double)figure_answer(c, a, terms[i]));
         p->terms[i] = (struct place_term){.term = terms[i], .amount = amount, .bound = amount};

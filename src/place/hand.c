@@ -63,7 +63,7 @@ static void set_main(const struct scene *c, struct answer *a, uint32_t main)
     }
     a->tier = a->n_nodes > 1 ? TIER_NODES : a->n_gpus > 1 ? TIER_ONE_NODE : TIER_ONE_GPU;
     double s = place_seconds(c, main, a->parts, a->n_parts, 0, 0);
-    a->ns = s < 1e8 ? (int64_t)(s * 1e9 + 0.5) : (int64_t)1e17;
+    a->ns = s < 1e6 ? (int64_t)(s * 1e9 + 0.5) : (int64_t)1e15;
 }
 
 /* ---- what is in the way ---- */

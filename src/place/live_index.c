@@ -100,7 +100,8 @@ static void find_single(struct live_index *x, uint32_t node)
         const struct scene_device *d = &c->dev[i];
         if (!holds(x, d))
             continue;
-        int64_t value = objective_single(c->goal->gpus, c, i, node, c->single_ns[d->speed]);
+        int64_t value = objective_single(c->goal->gpus, c, i, node,
+                                         objective_alone(c->goal->gpus, c, d->speed));
         if (found &&
             (value > out->value || (value == out->value && d->room >= c->dev[out->dev].room)))
             continue;

@@ -59,12 +59,7 @@ static void fill_need(const struct scene *c, const struct mode_opts *o, struct n
     out->fixed = scene_clamp(m->shared);
 }
 
-/* Times in the unit of the objective. */
-static int64_t ticks(const struct mode_opts *o, double seconds)
-{
-    return times_ns(o->value ? seconds / (double)o->value->tick_ns : seconds);
-}
-
+/* In the unit of the objective. */
 static int64_t in_ticks(const struct mode_opts *o, int64_t ns)
 {
     return o->value ? objective_ticks(o->value, ns) : ns;
@@ -82,22 +77,21 @@ static void fill_speeds(const struct scene *c, const struct mode_opts *o, struct
     p->speeds = mem_calloc(c->n_speeds, sizeof *p->speeds);
     for (uint32_t i = 0; i < c->n_speeds; i++) {
         int64_t *cum = p->cum + (size_t)i * (n + 1);
-        double sum = 0;
+        int64_t sum = 0;
         for (uint32_t l = 0; l < n; l++) {
             bool away = o->mode == MODE_MOE && l < o->n_moe;
-            sum += times_layer(c->m, l, &c->speeds[i], away);
-            cum[l + 1] = ticks(o, sum);
+            sum += times_ns(times_layer(c->m, l, &c->speeds[i], away));
+            cum[l + 1] = in_ticks(o, sum);
         }
-        p->speeds[i] = (struct speed){cum, in_ticks(o, c->hop_ns),
-                                      ticks(o, times_output(c->m, &c->speeds[i]))};
+        p->speeds[i] = (struct speed){cum, in_ticks(o, c->hop_ns), in_ticks(o, c->output_ns[i])};
     }
     if (o->mode != MODE_CPU)
         return;
     p->cpu_ns = mem_calloc(n + 1, sizeof *p->cpu_ns);
-    double sum = 0;
+    int64_t sum = 0;
     for (uint32_t l = 0; l < n; l++) {
-        sum += times_layer(c->m, l, NULL, false);
-        p->cpu_ns[l + 1] = ticks(o, sum) + in_ticks(o, c->hop_ns);
+        sum += times_ns(times_layer(c->m, l, NULL, false));
+        p->cpu_ns[l + 1] = in_ticks(o, sum) + in_ticks(o, c->hop_ns);
     }
 }
 
@@ -196,6 +190,13 @@ static void fill_nodes(const struct scene *c, const struct mode_opts *o, struct 
     p->p.n_nodes = n;
 }
 
+/* A bound that is set stays one. */
+static int64_t ticks_below(const struct mode_opts *o, int64_t ns)
+{
+    int64_t t = o->value ? ns / o->value->tick_ns : ns;
+    return ns && t < 1 ? 1 : t;
+}
+
 /* How many devices a plan may have. RAM of other nodes counts as one of those asked for. */
 static void fill_limits(const struct scene *c, const struct mode_opts *o, struct problem *p)
 {
@@ -203,19 +204,13 @@ static void fill_limits(const struct scene *c, const struct mode_opts *o, struct
     if (o->gpus && c->max_gpus && c->max_gpus < p->max_devices)
         p->max_devices = c->max_gpus;
     p->min_devices = o->gpus ? c->min_gpus : 0;
-    p->limit_ns = o->limit_ns;
-    p->stage_ns = o->stage_ns;
-    if (!o->value)
-        return;
-    /* In larger ticks a sum may be rounded down: what is close to the limit is left out. */
-    if (o->limit_ns && o->value->tick_ns > 1)
-        p->limit_ns = o->limit_ns / o->value->tick_ns - c->max_devices;
-    if (o->limit_ns && p->limit_ns < 1)
-        p->limit_ns = 1;
-    if (o->stage_ns)
-        p->stage_ns = o->stage_ns / o->value->tick_ns;
-    p->time_scale = o->value->time_scale;
-    p->hop_cost = o->value->hop;
+    p->limit_ns = ticks_below(o, o->limit_ns);
+    if (o->stage_ns) /* the search counts the step to the next device as part of a stage */
+        p->stage_ns = ticks_below(o, o->stage_ns) + in_ticks(o, c->hop_ns);
+    if (o->value) {
+        p->time_scale = o->value->time_scale;
+        p->hop_cost = o->value->hop;
+    }
 }
 
 struct mode_problem *mode_new(const struct scene *c, const struct mode_opts *o)

@@ -116,7 +116,7 @@ static int64_t most_ticks(const struct scene *c, bool ram, int64_t tick)
     uint32_t n = sizes_of(c).devices;
     __int128 ns = (__int128)(ram ? c->most_ns : c->most_gpu_ns) + most.tail + most.once +
                   (__int128)n * (c->hop_ns + most.fixed);
-    ns = ns / tick + 2 * n + 4; /* each device and way may be rounded up */
+    ns = (ns + c->m->n_layers) / tick + 2 * n + 4; /* layers, devices, ways may be rounded up */
     return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
 }
 
@@ -316,10 +316,20 @@ int64_t objective_ticks(const struct objective *o, int64_t ns)
     return (ns + o->tick_ns / 2) / o->tick_ns;
 }
 
-int64_t objective_single(const struct objective *o, const struct scene *c, uint32_t dev,
-                         uint32_t main, int64_t ns)
+int64_t objective_slack_ns(const struct objective *o, const struct scene *c)
 {
-    int64_t v = o->node[main] + o->main[main] + o->time_scale * objective_ticks(o, ns);
+    return o->tick_ns * (2 * (int64_t)sizes_of(c).devices + 4) + c->m->n_layers;
+}
+
+int64_t objective_alone(const struct objective *o, const struct scene *c, uint32_t speed)
+{
+    return objective_ticks(o, c->layers_ns[speed]) + objective_ticks(o, c->output_ns[speed]);
+}
+
+int64_t objective_single(const struct objective *o, const struct scene *c, uint32_t dev,
+                         uint32_t main, int64_t ticks)
+{
+    int64_t v = o->node[main] + o->main[main] + o->time_scale * ticks;
     if (dev == UINT32_MAX)
         return v + 2 * o->offload;
     uint32_t node = c->dev[dev].node;

@@ -59,6 +59,8 @@ static const enum policy_term GOAL_END[GOAL_ENDS] = {TERM_NODES, TERM_GPUS, TERM
 int goal_new(struct scene *c, struct err *err);
 void goal_free(struct goal *g);
 
+/* The objective that the plan was judged by. */
+const struct objective *goal_objective(const struct scene *c, const struct answer *a);
 double goal_units(enum policy_term t, double figure); /* in the unit for people */
 /* Below 0: a is better by the policy, then by nodes, GPUs, time; 0: as good. */
 int goal_compare(const struct scene *c, const struct answer *a, const struct answer *b);
@@ -71,8 +73,12 @@ void objective_free(struct objective *o);
 bool objective_is_time(enum policy_term t);
 /* The value of a plan of one device of the scene; UINT32_MAX: of the main node's CPU alone. */
 int64_t objective_single(const struct objective *o, const struct scene *c, uint32_t dev,
-                         uint32_t main, int64_t ns);
+                         uint32_t main, int64_t ticks);
+/* What the search may be off by in the time of a plan: it adds up rounded ones. */
+int64_t objective_slack_ns(const struct objective *o, const struct scene *c);
 int64_t objective_ticks(const struct objective *o, int64_t ns); /* rounded */
+/* The whole model on one local device of this speed, as the search rounds it. */
+int64_t objective_alone(const struct objective *o, const struct scene *c, uint32_t speed);
 /* The value with the stream time, in ticks, at its place. Grows with both. */
 __int128 objective_total(const struct objective *o, int64_t value, int64_t stream);
 

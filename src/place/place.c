@@ -7,6 +7,7 @@
 #include "place/hand.h"
 #include "place/identity.h"
 #include "place/objective.h"
+#include "place/times.h"
 
 #include <string.h>
 
@@ -191,19 +192,28 @@ static void fill_reasons(const struct scene *c, const struct answer *a, bool bri
         reasons_refusal(c, p);
 }
 
-int place_fill(const struct scene *c, const struct answer *a, struct place_plan *p, struct err *err)
+/* The time itself: the search adds up rounded ones, or counts in larger steps. */
+static void exact_time(const struct scene *c, struct answer *a)
+{
+    a->ns = times_ns(place_seconds(c, a->main, a->parts, a->n_parts, a->n_cpu, a->n_moe));
+    if (a->proved || a->bound_ns > a->ns)
+        a->bound_ns = a->ns;
+}
+
+int place_fill(const struct scene *c, struct answer *a, struct place_plan *p, struct err *err)
 {
     p->feasible = a->feasible;
     p->optimal = a->proved;
     p->tier = a->tier;
     if (!a->feasible)
         return 0;
+    exact_time(c, a);
     goal_report(c, a, p);
     return fill(c, a, &p->a, err);
 }
 
-static int fill_plan(const struct scene *c, const struct answer *a,
-                     const struct place_budget *budget, struct place_plan *p, struct err *err)
+static int fill_plan(const struct scene *c, struct answer *a, const struct place_budget *budget,
+                     struct place_plan *p, struct err *err)
 {
     fill_seen(c, p);
     if (place_fill(c, a, p, err))

@@ -66,6 +66,7 @@ struct place_plan {
     uint32_t n_terms;
     bool weighted;         /* the policy is a sum: */
     double sum, bound_sum; /* of weights times amounts, and what no plan can be below */
+    uint32_t time_step_ns; /* times were compared in steps of so much; 1: exactly */
     enum place_tier tier;
     struct assignment a;            /* filled when feasible */
     struct notes proof, why;        /* binding facts that prove it; WHY THIS ONE */

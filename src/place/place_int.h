@@ -16,10 +16,10 @@ struct place_plan *place_model(const struct cluster_snapshot *s, const struct de
                                const struct estimate_model *m, const struct place_budget *budget,
                                struct err *err);
 
-/* An answer as a plan: what it is, its terms and its assignment. *p is zeroed by the caller, who
- * frees it also after an error (ERR_INTERNAL: the sums of estimate/ are others). */
-int place_fill(const struct scene *c, const struct answer *a, struct place_plan *p,
-               struct err *err);
+/* An answer as a plan: what it is, its terms and its assignment; sets its time to what estimate/
+ * has. *p is zeroed by the caller, who frees it also after an error (ERR_INTERNAL: the sums of
+ * estimate/ are others). */
+int place_fill(const struct scene *c, struct answer *a, struct place_plan *p, struct err *err);
 
 /* reasons.c: proof, why and rejected of an answer; every reason and the summary of a refusal.
  * brief: without the alternatives that take a search of their own. */

@@ -60,7 +60,7 @@ static uint32_t add_speed(struct scene *c, size_t *cap, const struct cluster_dev
 
 struct timed {
     struct estimate_device_speed d;
-    int64_t ns;
+    int64_t layers, output, ns;
     uint32_t was;
 };
 
@@ -76,14 +76,15 @@ static int faster(const void *a, const void *b)
     return (int)y->d.hbm - (int)x->d.hbm;
 }
 
-/* Seconds of the whole model on one kind, layer by layer into least and most (GPUs only). */
-static double time_all(const struct scene *c, const struct estimate_device_speed *d, bool first,
-                       double *least, double *most)
+/* Time of all layers on one kind, each rounded as everywhere, so that equal plans stay equal.
+ * Seconds of each, and of the output layer, into least and most (GPUs only). */
+static int64_t time_all(const struct scene *c, const struct estimate_device_speed *d, bool first,
+                        double *least, double *most)
 {
-    double sum = 0;
+    int64_t sum = 0;
     for (uint32_t l = 0; l <= c->m->n_layers; l++) {
         double x = l < c->m->n_layers ? times_layer(c->m, l, d, false) : times_output(c->m, d);
-        sum += x;
+        sum += l < c->m->n_layers ? times_ns(x) : 0;
         least[l] = first || x < least[l] ? x : least[l];
         most[l] = !d->cpu && x > most[l] ? x : most[l];
     }
@@ -98,12 +99,15 @@ static void sort_speeds(struct scene *c, size_t *cap)
     mem_auto struct timed *t = mem_calloc(c->n_speeds, sizeof *t);
     mem_auto uint32_t *now = mem_calloc(c->n_speeds, sizeof *now);
     c->single_ns = mem_calloc(c->n_speeds, sizeof *c->single_ns);
+    c->layers_ns = mem_calloc(c->n_speeds, sizeof *c->layers_ns);
+    c->output_ns = mem_calloc(c->n_speeds, sizeof *c->output_ns);
     uint32_t n = c->m->n_layers;
     mem_auto double *least = mem_calloc(n + 1, sizeof *least);
     mem_auto double *most = mem_calloc(n + 1, sizeof *most);
     for (uint32_t i = 0; i < c->n_speeds; i++) {
-        double s = time_all(c, &c->speeds[i], i == 0, least, most);
-        t[i] = (struct timed){c->speeds[i], times_ns(s), i};
+        int64_t ns = time_all(c, &c->speeds[i], i == 0, least, most);
+        int64_t output = times_ns(times_output(c->m, &c->speeds[i]));
+        t[i] = (struct timed){c->speeds[i], ns, output, ns + output, i};
     }
     double floor_s = 0, most_s = 0;
     for (uint32_t l = 0; l <= n; l++) {
@@ -117,6 +121,8 @@ static void sort_speeds(struct scene *c, size_t *cap)
         now[t[i].was] = i;
         c->speeds[i] = t[i].d;
         c->single_ns[i] = t[i].ns;
+        c->layers_ns[i] = t[i].layers;
+        c->output_ns[i] = t[i].output;
     }
     for (uint32_t i = 0; i < c->n_dev; i++)
         c->dev[i].speed = now[c->dev[i].speed];
@@ -214,8 +220,8 @@ static void add_limits(struct scene *c)
     c->max_gpus = w->max_gpus;
     if (w->gpus_per_replica && (!w->max_gpus || w->gpus_per_replica < w->max_gpus))
         c->max_gpus = w->gpus_per_replica;
-    if (w->min_tok_s > 0) /* and what the search may be off by: it adds up rounded times */
-        c->limit_ns = times_ns(1 / w->min_tok_s) + 4 * (int64_t)c->m->n_layers;
+    if (w->min_tok_s > 0)
+        c->limit_ns = times_ns(1 / w->min_tok_s) + 1;
 }
 
 static int by_pair(const void *a, const void *b)
@@ -316,6 +322,8 @@ void scene_free(struct scene *c)
     free(c->speeds);
     free(c->ram_cpu);
     free(c->single_ns);
+    free(c->layers_ns);
+    free(c->output_ns);
     free(c->pairs);
     goal_free(c->goal);
     free(c);

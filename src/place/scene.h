@@ -46,6 +46,7 @@ struct scene {
     uint64_t need_single;                 /* on one GPU, whole */
     uint64_t ram_single, ram_multi;       /* host RAM of the main node */
     uint64_t *ram_cpu;                    /* [x]: with the first x layers on its CPU, up to all */
+    int64_t *layers_ns, *output_ns;       /* [speed]: of all layers, of the output layer */
     int64_t *single_ns;                   /* [speed]: whole model on one local device */
     int64_t hop_ns;
     int64_t floor_ns;    /* every layer on the kind that is fastest for it */
@@ -72,7 +73,7 @@ struct mode_opts {
     bool remote_ram;               /* RAM of other nodes takes part */
     bool ignore_ram;               /* as if every node had enough (for reasons) */
     const struct objective *value; /* NULL: time alone */
-    int64_t limit_ns, stage_ns;    /* slower plans and stages are none; 0: no bound */
+    int64_t limit_ns, stage_ns;    /* slower plans and stages (figures.h) are none; 0: no bound */
 };
 struct mode_problem {
     struct problem p;

@@ -18,9 +18,12 @@ bool single_fits(const struct scene *c)
     return false;
 }
 
-static bool in_time(const struct pass *p, int64_t ns)
+static bool in_time(const struct pass *p, int64_t ns, int64_t stage)
 {
-    return (!p->limit_ns || ns <= p->limit_ns) && (!p->stage_ns || ns <= p->stage_ns);
+    const struct scene *c = p->r->c;
+    if (c->limit_ns && ns > c->limit_ns + c->m->n_layers) /* rounded layer by layer */
+        return false;
+    return (!p->limit_ns || ns <= p->limit_ns) && (!p->stage_ns || stage <= p->stage_ns);
 }
 
 static bool has_ram(const struct scene *c, uint32_t node)
@@ -42,15 +45,19 @@ static void look(struct scan *x, uint32_t dev, uint32_t main)
 {
     const struct scene *c = x->c;
     const struct scene_device *d = &c->dev[dev], *best = &c->dev[x->dev];
-    int64_t ns = c->single_ns[d->speed];
+    const struct objective *o = x->p->o;
+    int64_t ns = c->single_ns[d->speed], once = 0, ticks = objective_alone(o, c, d->speed);
     x->p->r->used++;
     if (main != d->node) {
         struct net net = scene_net(c, main, d->node);
         ns += net.fixed + net.tail + net.once;
+        once = net.once;
+        ticks += objective_ticks(o, net.fixed) + objective_ticks(o, net.tail) +
+                 objective_ticks(o, net.once);
     }
-    if (!in_time(x->p, ns))
+    if (!in_time(x->p, ns, ns - once))
         return;
-    int64_t value = objective_single(x->p->o, c, dev, main, ns);
+    int64_t value = objective_single(o, c, dev, main, ticks);
     if (x->found && value != x->value) {
         if (value > x->value)
             return;
@@ -144,11 +151,12 @@ void single_cpu(struct pass *p)
     const struct scene *c = p->r->c;
     uint32_t n = c->m->n_layers, best = UINT32_MAX;
     int64_t least = 0, ns = c->single_ns[c->n_speeds - 1];
-    for (uint32_t i = 0; i < c->s->n_nodes && in_time(p, ns); i++) {
+    int64_t ticks = objective_alone(p->o, c, c->n_speeds - 1);
+    for (uint32_t i = 0; i < c->s->n_nodes && in_time(p, ns, ns); i++) {
         uint64_t ram = c->s->nodes[i].ram_free_bytes;
         if (c->nodes[i].why || ram < c->ram_cpu[n])
             continue;
-        int64_t value = objective_single(p->o, c, UINT32_MAX, i, ns);
+        int64_t value = objective_single(p->o, c, UINT32_MAX, i, ticks);
         uint64_t had = best == UINT32_MAX ? 0 : c->s->nodes[best].ram_free_bytes;
         if (best == UINT32_MAX || value < least ||
             (value == least &&

@@ -156,28 +156,43 @@ static bool too_slow(const struct scene *c, const struct answer *a)
            place_seconds(c, a->main, a->parts, a->n_parts, a->n_cpu, a->n_moe) * least > 1 + 1e-9;
 }
 
-/* The search adds up rounded times: an answer that misses the least speed by that is not taken, and
- * the next one is looked for. */
+static void solve_all(const struct scene *c, struct run *r, struct answer *out)
+{
+    *out = (struct answer){0};
+    (c->goal->by_tier ? by_tier : best_of_all)(r, out);
+}
+
+/* The search adds up rounded times. First with so much leave that no plan of the least speed is
+ * missed; when the best of those is too slow after all, once more with none: what lies between is
+ * then not excluded. */
+static void solve_speed(const struct scene *c, struct run *r, struct answer *out)
+{
+    int64_t slack = objective_slack_ns(c->goal->gpus, c), ram = objective_slack_ns(c->goal->ram, c);
+    slack = ram > slack ? ram : slack;
+    r->limit_ns = c->limit_ns ? c->limit_ns + slack : 0;
+    solve_all(c, r, out);
+    if (!too_slow(c, out))
+        return;
+    struct answer between = *out;
+    r->limit_ns = c->limit_ns > slack ? c->limit_ns - slack : 1;
+    solve_all(c, r, out);
+    out->proved = false;
+    out->bound_offload = between.bound_offload;
+    out->bound_nodes = between.bound_nodes;
+    out->bound_gpus = between.bound_gpus;
+    out->bound_total = between.bound_total;
+    answer_done(&between);
+}
+
 void tiers_solve(const struct scene *c, const struct tiers_opts *o, struct answer *out,
                  uint64_t *used)
 {
-    struct run r = {.c = c,
-                    .steps = o->steps,
-                    .last = o->last,
-                    .max_nodes = c->max_nodes,
-                    .limit_ns = c->limit_ns};
+    struct run r = {.c = c, .steps = o->steps, .last = o->last, .max_nodes = c->max_nodes};
     *out = (struct answer){0};
-    if (c->spec->want.n_split) {
+    if (c->spec->want.n_split)
         hand_solve(c, out);
-    } else {
-        for (bool again = true; again;) {
-            (c->goal->by_tier ? by_tier : best_of_all)(&r, out);
-            again = too_slow(c, out);
-            r.limit_ns = out->ns - 1;
-            if (again)
-                answer_done(out);
-        }
-    }
+    else
+        solve_speed(c, &r, out);
     if (!out->feasible)
         out->tier = TIER_NONE;
     *used += r.used;

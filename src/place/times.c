@@ -6,7 +6,7 @@
 int64_t times_ns(double seconds)
 {
     double ns = seconds * 1e9;
-    return ns > 0 && ns < 1e17 ? llround(ns) : ns > 0 ? (int64_t)1e17 : 0;
+    return ns > 0 && ns < 1e15 ? llround(ns) : ns > 0 ? (int64_t)1e15 : 0;
 }
 
 double times_layer(const struct estimate_model *m, uint32_t l,

@@ -6,7 +6,7 @@
 
 #include "estimate/estimate.h"
 
-int64_t times_ns(double seconds); /* rounded; at most 1e17 */
+int64_t times_ns(double seconds); /* rounded; at most 1e15, so that sums over layers fit */
 /* Layer l alone on one device, or on the CPU of the main node when d is NULL. moe: its routed
  * experts are in RAM. Seconds, as of all of these. */
 double times_layer(const struct estimate_model *m, uint32_t l,
