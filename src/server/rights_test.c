@@ -199,7 +199,7 @@ static void hostile_requests(void **state)
         const char *says;
     } CASES[] = {
         {"POST", "/api/v1/deployments", "", 400, "JSON"},
-        {"POST", "/api/v1/deployments", "[]", 400, "object"},
+        {"POST", "/api/v1/deployments", "[]", 400, "mapping"},
         {"POST", "/api/v1/deployments", "{\"name\":\"m\"", 400, "JSON"},
         {"POST", "/api/v1/deployments", "{\"name\":\"m\"}", 400, "model"},
         {"POST", "/api/v1/deployments", "{\"name\":\"m\",\"name\":\"n\"}", 400, "duplicate"},
