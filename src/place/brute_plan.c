@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "place/place_int.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,11 +164,24 @@ static void visit(void *arg, uint32_t main, uint32_t mask, int64_t ns, int64_t s
     offer(t, &x);
 }
 
+/* One device is as fast however it was found: policies may compare it by the nanosecond. */
+static void check_single(const struct scene *c, const struct brute *b)
+{
+    for (uint32_t k = 0; k < c->n_speeds; k++) {
+        int64_t ns = b->tail[k];
+        for (uint32_t l = 0; l < b->n_layers; l++)
+            ns += b->ns[k][l];
+        assert(ns == c->single_ns[k]);
+    }
+}
+
 static void mode_best(struct tally *t, const struct mode_opts *o)
 {
     struct mode_problem *p = mode_new(t->c, o);
     mem_auto struct brute *b = mem_calloc(1, sizeof *b);
     brute_table(t->c, o, &p->p, p->node_of, b);
+    if (o->mode == MODE_FULL)
+        check_single(t->c, b);
     t->mode = o;
     t->b = b;
     t->node_of = p->node_of;

@@ -314,6 +314,7 @@ static bool want_labels(struct world *w, bool keep)
     const char *without = one_used_node(w);
     for (uint32_t i = 0; i < w->s.n_nodes; i++) {
         struct cluster_node *n = &w->s.nodes[i];
+        free(n->labels);
         n->labels = mem_calloc(2, sizeof *n->labels);
         n->n_labels = 2;
         snprintf(n->labels[0], sizeof n->labels[0], "rack=%u", i);
