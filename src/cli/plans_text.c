@@ -109,6 +109,16 @@ static void add_plan_row(struct table *t, const json_t *item, const struct plan_
     table_cell(t, "%s", where);
 }
 
+static void add_refusal(const json_t *item, const struct plan_text_opts *o, struct buf *out)
+{
+    struct plan_text_opts opts = *o;
+    buf_addc(out, '\n');
+    size_t from = out->n;
+    buf_addf(out, "%s/%llu  ", cli_str(item, "name"), (unsigned long long)cli_u64(item, "replica"));
+    opts.at = out->n - from;
+    plan_text(json_object_get(item, "plan"), &opts, out);
+}
+
 static void add_set(const json_t *doc, const struct plan_text_opts *o, struct buf *out)
 {
     const json_t *list = json_object_get(doc, "plans"), *item;
@@ -126,17 +136,20 @@ static void add_set(const json_t *doc, const struct plan_text_opts *o, struct bu
     json_array_foreach(list, i, item) add_plan_row(t, item, o);
     table_render(t, WIDTH, out);
     table_free(t);
+    const char *last = "";
     json_array_foreach(list, i, item)
     {
-        const json_t *plan = json_object_get(item, "plan");
-        if (fits(plan) || ++refused > MAX_REFUSALS)
+        /* Replicas of one model are refused for one reason. */
+        const char *name = cli_str(item, "name");
+        if (fits(json_object_get(item, "plan")) || strcmp(name, last) == 0)
             continue;
-        buf_addf(out, "\n%s/%llu  ", cli_str(item, "name"),
-                 (unsigned long long)cli_u64(item, "replica"));
-        plan_text(plan, o, out);
+        last = name;
+        if (++refused <= MAX_REFUSALS)
+            add_refusal(item, o, out);
     }
     if (refused > MAX_REFUSALS)
-        buf_addf(out, "\nand %zu more refusals (--json has all)\n", refused - MAX_REFUSALS);
+        buf_addf(out, "\nand %zu more models that do not fit (--json has all)\n",
+                 refused - MAX_REFUSALS);
 }
 
 void plans_text(const json_t *doc, const struct plan_text_opts *o, struct buf *out)

@@ -51,7 +51,7 @@ nodes:
   - {name: dale, ram: 32GiB, gpus: [{name: RTX 4070, memory: 12GiB, bandwidth: 504GB/s}, {name: RTX 3060, memory: 12GiB, bandwidth: 360GB/s}]}
 """)
 write("p.yaml", "schema: stowage.prices/1\ncurrency: EUR\nitems:\n  - {name: RTX 3090, price: 800}\nslots: {hill: 2}\n")
-write("mine.yaml", "schema: stowage.policy/1\nname: mine\nterms: [price, token_time]\nmax_gpus: 3\n")
+write("mine.yaml", "schema: stowage.policy/1\nname: mine\nterms: [nodes, token_time]\nconstraints: {max_gpus: 3}\n")
 PLAN, F = ("plan", L70, "-f", "c.yaml"), ("-f", "c.yaml")
 
 # ---- bad input: (arguments, exit status, what is said) ----
@@ -116,7 +116,7 @@ HEAD = "schema: stowage.prices/1\nitems:\n"
 FILES = [
     ("b.yaml", "schema: stowage.policy/1\nname: x\nterms: []\n", PLAN + ("--policy-file", "b.yaml"), "b.yaml:3: terms"),
     ("b.yaml", "schema: stowage.policy/1\nname: x\nterms: [tokn_time]\n", PLAN + ("--policy-file", "b.yaml"), "did you mean 'token_time'?"),
-    ("b.yaml", "schema: stowage.policy/1\nname: x\nterms: [nodes]\nmax_gpu: 3\n", PLAN + ("--policy-file", "b.yaml"), "b.yaml:4: "),
+    ("b.yaml", "schema: stowage.policy/1\nname: x\nterms: [nodes]\nconstraints: {max_gpu: 3}\n", PLAN + ("--policy-file", "b.yaml"), "b.yaml:4: constraints: unknown key 'max_gpu'; did you mean 'max_gpus'?"),
     ("b.yaml", HEAD + "  - {name: a, prise: 3}\n", ("size", L70, "--prices", "b.yaml") + F, "b.yaml:3: items[0]: unknown key 'prise'; did you mean 'price'?"),
     ("b.yaml", HEAD + "  - {name: a, price: .nan}\n", ("size", L70, "--prices", "b.yaml") + F, "b.yaml:3: items[0].price"),
     ("b.yaml", HEAD + "  - {name: a, price: 3, memory: -1}\n", ("size", L70, "--prices", "b.yaml") + F, "b.yaml:3: items[0].memory"),
