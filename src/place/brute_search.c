@@ -283,17 +283,41 @@ static int64_t fill_fastest(const struct brute *b, uint32_t main, uint32_t mask,
     return ns;
 }
 
+/* Does a first device hold as much as one in the middle? Then it does not matter who is first. */
+static bool first_alike(const struct brute *b)
+{
+    for (uint32_t x = 1; x + 1 < b->n_layers; x++)
+        if (b->bytes[0][x] != b->bytes[1][1 + x])
+            return false;
+    return true;
+}
+
+/* Every choice of the last one, and of the first one unless all would do as well. */
+static void places(const struct offers *x, uint32_t main, uint32_t mask, bool any_first)
+{
+    const struct brute *b = x->b;
+    for (uint32_t last = 0; last < b->n_dev; last++) {
+        uint32_t others = bits(mask) == 1 ? mask : mask & ~(1u << last);
+        if (!(mask >> last & 1))
+            continue;
+        for (uint32_t first = 0; first < b->n_dev; first++) {
+            if (!(others >> first & 1))
+                continue;
+            offer((void *)x, main, mask, fill_fastest(b, main, mask, first, last), 0);
+            if (any_first)
+                break;
+        }
+    }
+}
+
 void brute_uniform(const struct brute *b, struct brute_best *out)
 {
     struct offers x = {b, out};
+    bool any_first = first_alike(b);
     clear(out);
     for (uint32_t main = 0; main < b->n_nodes; main++)
         for (uint32_t mask = 1; b->node[main].main_ok && mask < 1u << b->n_dev; mask++)
-            for (uint32_t pair = 0; pair < b->n_dev * b->n_dev; pair++) {
-                uint32_t first = pair / b->n_dev, last = pair % b->n_dev;
-                if ((mask >> first & 1) && (mask >> last & 1) && (first != last || bits(mask) == 1))
-                    offer(&x, main, mask, fill_fastest(b, main, mask, first, last), 0);
-            }
+            places(&x, main, mask, any_first);
 }
 
 /* ---- sets and layers reached ---- */
