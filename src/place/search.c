@@ -7,6 +7,7 @@
 
 enum {
     MIN_LEAVES = 4, /* even without any budget: an answer, if a poor one, is better than none */
+    MIN_STEPS = 1 << 16, /* and so far it goes to reach them */
     LEAF_WORK = 4 << 20, /* cells of one leaf's table */
 };
 
@@ -402,7 +403,8 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
                    const struct acc *a)
 {
     for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].class_end) {
-        if (++x->v->steps > x->deadline && x->leaves >= MIN_LEAVES) {
+        if (++x->v->steps > x->deadline &&
+            (x->leaves >= MIN_LEAVES || x->v->steps > x->deadline + MIN_STEPS)) {
             x->stopped = true;
             x->unsure = true;
             return;
