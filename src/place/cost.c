@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Amounts as whole numbers: milliseconds to the nanosecond, prices to the hundredth. */
-static const double SCALE = 1e6;
 static const double MOST = 1e15;
 
 /* Less free memory, or more neighbours, never lowers these. The others are preferences. */
@@ -63,7 +61,7 @@ void cost_form_done(struct cost_form *f)
 
 static int64_t whole(double amount)
 {
-    return llround(fmin(amount * SCALE, MOST));
+    return llround(fmin(amount * COST_UNIT, MOST));
 }
 
 /* A term that nothing is known of costs nothing in any plan. */

@@ -9,6 +9,9 @@
 
 #include "place/place.h"
 
+/* Amounts are whole numbers of millionths: milliseconds to the nanosecond. */
+enum { COST_UNIT = 1000000 };
+
 struct cost_terms {
     uint32_t at, n; /* place in the row; how many */
     enum policy_term t[PLACE_MAX_TERMS];

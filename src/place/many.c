@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "place/covers.h"
 #include "place/hold.h"
 #include "place/live.h"
 #include "place/many_job.h"
@@ -187,6 +188,37 @@ static int try_orders(struct job *j, const int64_t *low, struct draft *best, str
     return 0;
 }
 
+/* Replicas of one model over several nodes each: nodes that go together first, then what is left as
+ * it comes. */
+static int try_covers(struct job *j, struct draft *best, struct err *err)
+{
+    struct cover *covers;
+    uint32_t n;
+    struct place_budget b = {.bare = true};
+    struct cluster_snapshot now;
+    struct draft d;
+    int rc = 0;
+    if (j->n_wishes != 1 || j->steps >= j->budget)
+        return 0;
+    if (covers_find(j, &covers, &n, err))
+        return -1;
+    draft_init(j, &d);
+    snapshot_copy(&now, j->s);
+    for (uint32_t i = 0; i < j->n && n && !rc; i++) {
+        d.plans[i] = i < n ? cover_plan(j, &now, &covers[i], err) : job_solve(j, &now, 0, &b, err);
+        rc = !d.plans[i] ? -1 : d.plans[i]->feasible ? keep(j, &now, i, d.plans[i], err) : 0;
+    }
+    free(covers);
+    snapshot_done(&now);
+    if (rc == 0 && n) {
+        draft_cost(j, &d);
+        draft_keep(j, best, &d);
+    } else {
+        draft_done(j, &d);
+    }
+    return rc;
+}
+
 /* ---- bounds ---- */
 
 /* Every instance at the best plan it would have alone. */
@@ -213,20 +245,59 @@ static void raise(const struct job *j, int64_t *low, const int64_t *other)
         memcpy(low, other, j->form.len * sizeof *low);
 }
 
-/* How many fit by capacities: each wish's replicas as if the others were not there. What the others
- * cost is not known of the fewer, so the sums are none. */
-static void bound_most(struct job *j, int64_t *low)
+/* Does the policy count offload, nodes and GPUs before all else? */
+static bool counts_first(const struct cost_terms *c)
+{
+    static const enum policy_term FIRST[] = {TERM_OFFLOAD, TERM_NODES, TERM_GPUS};
+    return c->n >= ARRAY_LEN(FIRST) && memcmp(c->t, FIRST, sizeof FIRST) == 0;
+}
+
+/* Replicas of the only wish, of which n are placed. Sums are settled one after the other: those on
+ * one GPU and those in one node are no more than the bound says, and the others take as little as
+ * any; times are those of so many nodes and GPUs. */
+static void bound_sums(struct job *j, const struct replicas_bound *b, uint32_t n, int64_t *row)
+{
+    const struct place_wish *w = &j->wishes[0];
+    const struct cost_terms *c = &j->form.terms[0];
+    int64_t *out = row + c->at;
+    if (!counts_first(c))
+        return;
+    out[0] = (int64_t)COST_UNIT * (n - (n < b->on_gpus ? n : b->on_gpus));
+    if (out[0])
+        return;
+    uint32_t ones = b->one_gpu < n ? b->one_gpu : n, local = b->one_node < n ? b->one_node : n;
+    uint32_t nodes = b->nodes < 2 ? 2 : b->nodes, far = n - local;
+    local -= ones;
+    out[1] = COST_UNIT * (ones + local + (int64_t)far * nodes);
+    out[2] = COST_UNIT * (ones + (int64_t)(local + far) * b->gpus);
+    if (c->n < 4 || c->t[3] != TERM_TOKEN_TIME || w->d.spec->want.min_ctx)
+        return;
+    /* Alone on one GPU the model has one of least time among those; of several GPUs likewise. */
+    int64_t one = replicas_least_ns(j->s, w->d.spec, w->m, 1, 1);
+    int64_t near = replicas_least_ns(j->s, w->d.spec, w->m, 1, b->gpus);
+    int64_t remote = replicas_least_ns(j->s, w->d.spec, w->m, nodes, b->gpus);
+    out[3] = one * ones + near * local + remote * far;
+}
+
+/* How many fit by capacities: each wish's replicas as if the others were not there. What they cost
+ * is known where there is only one wish. */
+static int bound_most(struct job *j, int64_t *low, struct err *err)
 {
     mem_auto int64_t *row = mem_calloc(j->form.len, sizeof *row);
+    struct replicas_bound b;
     for (uint32_t w = 0; w < j->n_wishes; w++) {
         const struct place_wish *x = &j->wishes[w];
-        if (x->d.spec->want.min_ctx)
+        if (x->d.spec->want.min_ctx || !x->replicas)
             continue; /* with less context more may fit */
-        uint32_t most = replicas_most(j->s, x->d.spec, j->wishes[w].m, x->replicas);
-        row[1 + w] = x->replicas - most;
+        if (replicas_bound(j->s, x->d.spec, x->m, x->replicas, &b, err))
+            return -1;
+        row[1 + w] = x->replicas - b.most;
         row[0] += row[1 + w];
+        if (j->n_wishes == 1)
+            bound_sums(j, &b, b.most, row);
     }
     raise(j, low, row);
+    return 0;
 }
 
 /* Replicas of one wish, each on one GPU: GPUs hold so many each, nodes so many mains each, which is
@@ -235,11 +306,8 @@ static void bound_most(struct job *j, int64_t *low)
  * others. */
 static bool best_by_turns(const struct job *j, const struct draft *d)
 {
-    static const enum policy_term FIRST[] = {TERM_OFFLOAD, TERM_NODES, TERM_GPUS};
-    const struct cost_terms *c = &j->form.terms[0];
     const struct constraints *want = &j->wishes[0].d.spec->want;
-    if (j->n_wishes != 1 || c->n < ARRAY_LEN(FIRST) || memcmp(c->t, FIRST, sizeof FIRST) != 0 ||
-        want->min_ctx || want->keep_whole.n)
+    if (j->n_wishes != 1 || !counts_first(&j->form.terms[0]) || want->min_ctx || want->keep_whole.n)
         return false;
     for (uint32_t i = 0; i < j->n; i++)
         if (!d->plans[i]->feasible || !d->plans[i]->optimal || d->plans[i]->tier != TIER_ONE_GPU)
@@ -414,12 +482,15 @@ static int search(struct job *j, struct draft *best, int64_t *low, struct place_
         raise(j, low, best->cost);
         return 0;
     }
-    bound_most(j, low);
-    if (try_orders(j, low, best, err))
+    if (bound_most(j, low, err) || try_orders(j, low, best, err))
         return -1;
-    if (cost_compare(&j->form, best->cost, low) <= 0 || j->n > PACK_MAX_ITEMS)
+    if (cost_compare(&j->form, best->cost, low) <= 0 && !best->cost[0])
+        note_num(notes_add(&out->proof, NOTE_TOGETHER_BY_SIZE), WORD_PLANS, j->n);
+    if (cost_compare(&j->form, best->cost, low) <= 0)
         return 0;
-    return try_pack(j, low, best, out, err);
+    if (try_covers(j, best, err))
+        return -1;
+    return j->n > PACK_MAX_ITEMS ? 0 : try_pack(j, low, best, out, err);
 }
 
 struct place_set *place_many(const struct cluster_snapshot *s, const struct place_wish *wishes,
