@@ -119,6 +119,16 @@ static void print_says(const json_t *says, enum words_lang lang)
     }
 }
 
+static void print_compared(const json_t *doc)
+{
+    printf("%llu plans were made that use it: alone, in the place of a chosen GPU, or beside them "
+           "all.\n",
+           (unsigned long long)cli_u64(doc, "compared"));
+    if (json_is_true(json_object_get(doc, "cut")))
+        printf("More could be: a list names %d GPUs, the chosen plan has as many.\n",
+               CONSTRAINT_MAX_NAMES);
+}
+
 static void print_why_not(const struct cli *c, const json_t *doc)
 {
     const json_t *chosen = json_object_get(doc, "chosen"), *with = json_object_get(doc, "with");
@@ -137,9 +147,7 @@ static void print_why_not(const struct cli *c, const json_t *doc)
         printf("%s is not used, as another plan is better:\n", gpu);
         side("chosen", chosen);
         side("with it", with);
-        printf("%llu plans were made that use it: alone, in the place of a chosen GPU, or beside "
-               "them all.\n",
-               (unsigned long long)cli_u64(doc, "compared"));
+        print_compared(doc);
         return;
     }
     printf("%s is not used:\n", gpu);

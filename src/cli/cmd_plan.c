@@ -64,6 +64,10 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
     bool one = !json_object_get(plan, "plans");
     buf_auto struct buf out;
     buf_init(&out, MAX_TEXT);
+    /* Without a file it was made of the live cluster, and can be deployed there. */
+    mem_auto char *deploy =
+        a->out && one && !a->q.cluster ? mem_printf("stowage apply %s", a->out) : NULL;
+    o.deploy = deploy;
     if (!fits && one) {
         buf_adds(&out, "stowage: ");
         o.at = out.n;
