@@ -43,6 +43,10 @@ static int by_room(const void *x, const void *y, void *arg)
 uint32_t leaf_fits(const struct leaf *of, uint16_t *order, bool *exact, uint64_t *work)
 {
     struct leaf copy = *of, *l = &copy;
+    mem_auto struct leaf_dev *dev = mem_calloc(of->n_dev + 1, sizeof *dev);
+    for (uint32_t i = 0; i < of->n_dev; i++) /* nothing but their sizes */
+        dev[i] = (struct leaf_dev){.rank = of->dev[i].rank, .id = of->dev[i].id};
+    l->dev = dev;
     l->stage_ns = 0;
     *exact = true;
     *work += l->n_dev;

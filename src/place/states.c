@@ -7,7 +7,7 @@
 
 /* ---- classes ---- */
 
-static int compare(const struct leaf_dev *a, const struct leaf_dev *b)
+static int compare_time(const struct leaf_dev *a, const struct leaf_dev *b)
 {
     if (a->speed != b->speed)
         return a->speed < b->speed ? -1 : 1;
@@ -15,9 +15,13 @@ static int compare(const struct leaf_dev *a, const struct leaf_dev *b)
         return a->net_fixed < b->net_fixed ? 1 : -1; /* far ones first, so that local ones end */
     if (a->net_tail != b->net_tail)
         return a->net_tail < b->net_tail ? 1 : -1;
-    if (a->rank != b->rank)
-        return a->rank > b->rank ? -1 : 1;
     return 0;
+}
+
+static int compare(const struct leaf_dev *a, const struct leaf_dev *b)
+{
+    int c = compare_time(a, b);
+    return c || a->rank == b->rank ? c : a->rank > b->rank ? -1 : 1;
 }
 
 static int by_class(const void *x, const void *y, void *arg)
@@ -108,6 +112,12 @@ void table_init(struct table *t, const struct leaf *l)
             c->fit = &c->own;
         }
     }
+    for (uint32_t i = t->n_classes, end = i; i-- > 0;) {
+        t->c[i].end = end;
+        if (i && compare_time(&l->dev[t->sorted[t->c[i - 1].first]],
+                              &l->dev[t->sorted[t->c[i].first]]) != 0)
+            end = i;
+    }
     t->keyed = set_keys(t);
 }
 
@@ -126,6 +136,15 @@ void table_done(struct table *t)
 static uint32_t used(const struct table *t, uint64_t key, uint32_t c)
 {
     return (uint32_t)(key >> t->c[c].shift & t->c[c].mask);
+}
+
+/* The largest unused class that takes the same time as c and is smaller, or n_classes. */
+static uint32_t next_smaller(const struct table *t, uint64_t key, uint32_t c)
+{
+    uint32_t i = c + 1;
+    while (i < t->c[c].end && used(t, key, i) == t->c[i].n)
+        i++;
+    return i < t->c[c].end ? i : t->n_classes;
 }
 
 /* ---- states ---- */
@@ -226,8 +245,11 @@ static void expand_fits(struct table *t, uint32_t start, uint32_t end)
         for (uint32_t c = 0; c < t->n_classes; c++) {
             if (used(t, t->s[i].key, c) == t->c[c].n)
                 continue;
-            uint32_t next = next_state(t, i, c);
+            uint32_t less = next_smaller(t, t->s[i].key, c);
             uint16_t to = fit_furthest(t->c[c].fit, t->s[i].reach);
+            if (less < t->n_classes && fit_furthest(t->c[less].fit, t->s[i].reach) == to)
+                continue;
+            uint32_t next = next_state(t, i, c);
             if (to > t->s[next].reach) {
                 t->s[next].reach = to;
                 t->s[next].from = i;
@@ -284,6 +306,7 @@ static void relax(struct table *t, const struct edge *x)
 {
     const struct state *from = &t->s[x->from], *to = &t->s[x->to];
     const struct class *k = &t->c[x->class];
+    const struct fit *less = x->less < t->n_classes ? t->c[x->less].fit : NULL;
     const int64_t *cum = k->speed->cum;
     const struct cell *p = t->cells + from->cells;
     struct cell *out = t->cells + to->cells;
@@ -292,9 +315,12 @@ static void relax(struct table *t, const struct edge *x)
     uint16_t deque[PLACE_MAX_LAYERS + 1];
     for (uint32_t e = to->lo; e <= hi; e++) {
         uint32_t least = full ? (first ? k->fit->lo_only : k->fit->lo_last) : k->fit->lo[e];
-        if (first && !full)
+        uint32_t most = less ? less->lo[e] : e; /* what the smaller one does not hold */
+        if (first && !full) {
             least = e <= k->fit->hi_first ? 0 : e;
-        for (; s <= from->reach && s < e; s++) {
+            most = less && e <= less->hi_first ? 0 : e;
+        }
+        for (; s <= from->reach && s < most; s++) {
             if (p[s - from->lo].ns >= PLACE_INF)
                 continue;
             int64_t mine = p[s - from->lo].ns - cum[s];
@@ -314,23 +340,37 @@ static void relax(struct table *t, const struct edge *x)
     t->work += hi - to->lo + 1u;
 }
 
+/* The furthest that class c gets from a state where the next smaller class does not; 0: nowhere. */
+static uint16_t further(const struct table *t, const struct state *s, uint32_t c, uint32_t less)
+{
+    const struct fit *f = t->c[c].fit, *g = less < t->n_classes ? t->c[less].fit : NULL;
+    if (s->key == 0 && !t->l->n_cpu_max)
+        return g && g->hi_first == f->hi_first ? 0 : f->hi_first;
+    for (uint32_t at = s->reach + 1u; at-- > s->lo;)
+        if (f->hi[at] > (g ? g->hi[at] : at))
+            return f->hi[at];
+    return 0;
+}
+
 /* The level after start..end: its states, and the edges to them. */
 static void expand_times(struct table *t, uint32_t start, uint32_t end)
 {
     t->n_edges = 0;
     for (uint32_t i = start; i < end; i++) {
-        bool first = t->s[i].key == 0 && !t->l->n_cpu_max;
         if (t->s[i].lo > t->s[i].reach)
             continue;
         for (uint32_t c = 0; c < t->n_classes; c++) {
-            const struct fit *f = t->c[c].fit;
             if (used(t, t->s[i].key, c) == t->c[c].n)
                 continue;
+            uint32_t less = next_smaller(t, t->s[i].key, c);
+            uint64_t one = (uint64_t)1 << t->c[c].shift;
+            uint16_t to = further(t, &t->s[i], c, less);
+            if (!to && t->s[i].key + one != t->full)
+                continue;
             uint32_t next = next_state(t, i, c);
-            uint16_t to = first ? f->hi_first : f->hi[t->s[i].reach];
             t->s[next].reach = to > t->s[next].reach ? to : t->s[next].reach;
             mem_grow(&t->edge, &t->edge_cap, t->n_edges + 1, sizeof *t->edge);
-            t->edge[t->n_edges++] = (struct edge){i, next, c};
+            t->edge[t->n_edges++] = (struct edge){i, next, (uint16_t)c, (uint16_t)less};
         }
     }
     t->work += t->n_edges;

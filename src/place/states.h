@@ -4,8 +4,10 @@
  * Devices come in pipeline order, so a state has a furthest layer it can reach, and what the unused
  * devices can hold at most gives the least layer from which they could still finish: only layers
  * between the two matter (the slack window), and states where the two cross go no further. With a
- * bound on the time that is left, neither do times that cannot get below what is wanted. States are
- * made level by level, a level being a number of devices. */
+ * bound on the time that is left, neither do times that cannot get below what is wanted. Of devices
+ * that take the same time, the smallest unused one that holds a range is the one to hold it: the
+ * larger ones do whatever it would have done. States are made level by level, a level being a
+ * number of devices. */
 #ifndef PLACE_STATES_H
 #define PLACE_STATES_H
 
@@ -23,6 +25,7 @@ struct class
     const uint64_t *cap;
     const struct speed *speed;
     int64_t fixed, tail, least;
+    uint32_t end;   /* of the classes that take the same time, larger ones first */
     uint16_t first; /* in the sorted list of devices */
 };
 
@@ -42,8 +45,9 @@ struct state {
     uint16_t lo, reach; /* crossed: it leads nowhere */
 };
 
-struct edge {
-    uint32_t from, to, class;
+struct edge { /* one more device */
+    uint32_t from, to;
+    uint16_t class, less; /* less: the next smaller one that is unused, or n_classes */
 };
 
 struct table {
