@@ -10,23 +10,38 @@ uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g)
     return ((uint64_t)n + 1) * (k + 1) * ((uint64_t)g + 1) * 2;
 }
 
+static bool first_of_kind(const struct bounds *b, uint32_t i)
+{
+    return i == 0 || b->nodes[i].class_start != b->nodes[i - 1].class_start;
+}
+
+static int64_t *place_share(const struct snode *s, struct share *x, int64_t *at)
+{
+    x->least = (struct held *)at;
+    x->with_last = x->least + s->n_dev + 1;
+    x->group = (int64_t *)(x->with_last + s->n_dev + 1);
+    x->last = x->group + s->n_dev + s->n_groups;
+    return x->last + s->n_dev + s->n_groups;
+}
+
 void bounds_alloc(struct bounds *b)
 {
     size_t cells = (size_t)bounds_size(b->n, b->k, b->g);
     b->cap = mem_calloc(cells * b->n_caps, sizeof *b->cap);
     for (uint32_t i = 0; i < b->n_by; i++)
-        b->tim[i] = mem_calloc(cells, sizeof **b->tim);
+        b->tim[i] = mem_calloc(2 * cells, sizeof **b->tim);
     size_t shares = 0;
     for (uint32_t i = 0; i < b->n; i++)
-        shares += 3 * (size_t)b->nodes[i].n_dev + b->nodes[i].n_groups + 2;
+        shares +=
+            first_of_kind(b, i) ? 6 * (size_t)b->nodes[i].n_dev + b->nodes[i].n_groups * 2 + 4 : 0;
     int64_t *at = b->shares = mem_calloc(2 * b->n_by * shares + 1, sizeof *at);
-    for (uint32_t i = 0; i < 2 * b->n * b->n_by; i++) {
-        struct snode *s = &b->nodes[i / 2 / b->n_by];
-        struct share *x = &s->by[i / 2 % b->n_by][i % 2];
-        x->least = at;
-        x->units = x->least + s->n_dev + 1;
-        x->group = x->units + s->n_dev + 1;
-        at = x->group + s->n_dev + s->n_groups;
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct snode *s = &b->nodes[i];
+        if (!first_of_kind(b, i))
+            memcpy(s->by, s[-1].by, sizeof s->by);
+        else
+            for (uint32_t k = 0; k < 2 * b->n_by; k++)
+                at = place_share(s, &s->by[k / 2][k % 2], at);
     }
 }
 
@@ -40,7 +55,7 @@ void bounds_done(struct bounds *b)
 }
 
 /* Entries that no choice of devices leads to stay negative in every measure. */
-static void room_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
+static void room_for(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
 {
     const struct snode *s = &b->nodes[i];
     uint32_t n = b->n_caps, most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
@@ -64,34 +79,58 @@ static void room_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint3
     }
 }
 
-static void time_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
+static void room_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint32_t g)
 {
-    const struct snode *s = &b->nodes[i];
-    int64_t *tim = b->tim[by], best = tim[BOUNDS_AT(b, i + 1, k, g, m)];
-    uint32_t most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
-    for (uint32_t main = 0; k && main <= m; main++) {
-        if (main && !s->main_ok)
-            continue;
-        const int64_t *val = s->by[by][main].least;
-        for (uint32_t q = !main; q <= most; q++) {
-            int64_t rest = tim[BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, m - main)];
-            if (rest >= PLACE_INF || !snode_takes(s, q))
-                continue;
-            int64_t t = rest + val[q];
-            best = t < best ? t : best;
+    room_for(b, i, k, g, 0);
+    room_for(b, i, k, g, 1);
+}
+
+static int64_t sum_of(int64_t rest, int64_t own)
+{
+    return rest < PLACE_INF && own < PLACE_INF ? rest + own : PLACE_INF;
+}
+
+static void keep_least(int64_t *best, int64_t x)
+{
+    *best = x < *best ? x : *best;
+}
+
+/* One more node with q devices, for all four of "main, last still needed". */
+static void time_with(const struct bounds *b, uint32_t by, const struct snode *s, uint32_t q,
+                      const int64_t *rest, int64_t *out)
+{
+    for (uint32_t main = q ? 0 : 1; main <= s->main_ok; main++) {
+        const struct share *x = &s->by[by][main];
+        for (uint32_t m = main; m < 2; m++) {
+            const int64_t *r = rest + (m - main) * 2;
+            keep_least(&out[m * 2], sum_of(r[0], x->least[q].value));
+            keep_least(&out[m * 2 + 1], sum_of(r[1], x->least[q].value));
+            keep_least(&out[m * 2 + 1], sum_of(r[0], x->with_last[q].value));
         }
     }
-    tim[BOUNDS_AT(b, i, k, g, m)] = best < -PLACE_INF ? -PLACE_INF : best;
+}
+
+static void time_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint32_t g)
+{
+    const struct snode *s = &b->nodes[i];
+    int64_t *tim = b->tim[by], *out = tim + BOUNDS_AT(b, i, k, g, 0) * 2;
+    uint32_t most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
+    memcpy(out, tim + BOUNDS_AT(b, i + 1, k, g, 0) * 2, 4 * sizeof *out);
+    for (uint32_t q = 0; k && q <= most; q++)
+        if (snode_takes(s, q))
+            time_with(b, by, s, q, tim + BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, 0) * 2,
+                      out);
+    for (uint32_t m = 0; m < 4; m++)
+        out[m] = out[m] < -PLACE_INF ? -PLACE_INF : out[m];
 }
 
 static void sweep(struct bounds *b, uint32_t by,
-                  void (*at)(struct bounds *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t))
+                  void (*at)(struct bounds *, uint32_t, uint32_t, uint32_t, uint32_t))
 {
     for (uint32_t i = b->n; i-- > 0;)
         for (uint32_t k = 0; k <= b->k && k <= b->n - i; k++)
             for (uint32_t g = 0; g <= b->g; g++)
-                for (uint32_t m = 0; m <= 1; m++)
-                    at(b, by, i, k, g, m);
+                at(b, by, i, k, g);
 }
 
 void bounds_fill_room(struct bounds *b)
@@ -107,44 +146,54 @@ void bounds_fill_room(struct bounds *b)
 
 void bounds_fill_time(struct bounds *b, uint32_t by)
 {
-    size_t cells = (size_t)bounds_size(b->n, b->k, b->g);
+    size_t cells = (size_t)bounds_size(b->n, b->k, b->g) * 2;
     for (size_t i = 0; i < cells; i++)
         b->tim[by][i] = PLACE_INF;
     for (uint32_t i = 0; i <= b->n; i++)
-        b->tim[by][BOUNDS_AT(b, i, 0, 0, 0)] = 0;
+        b->tim[by][BOUNDS_AT(b, i, 0, 0, 0) * 2] = 0;
     sweep(b, by, time_at);
 }
 
-/* The choice at node i that the least value in its table stands for; false: node i is left out. */
-static bool chosen(const struct bounds *b, uint32_t by, uint32_t i, uint32_t *k, uint32_t *g,
-                   uint32_t *m, int64_t *units)
+/* What is still to be chosen. */
+struct open {
+    uint32_t k, g, m, last;
+};
+
+static int64_t least_of(const struct bounds *b, uint32_t by, uint32_t i, const struct open *o)
 {
-    const struct snode *s = &b->nodes[i];
-    const int64_t *tim = b->tim[by];
-    int64_t least = tim[BOUNDS_AT(b, i, *k, *g, *m)];
-    if (*k == 0 || tim[BOUNDS_AT(b, i + 1, *k, *g, *m)] == least)
-        return false;
-    uint32_t most = b->free_g || s->n_dev < *g ? s->n_dev : *g;
-    for (uint32_t main = 0; main <= *m; main++)
-        for (uint32_t q = !main; q <= most && (!main || s->main_ok); q++) {
-            uint32_t left = b->free_g ? 0 : *g - q;
-            int64_t rest = tim[BOUNDS_AT(b, i + 1, *k - 1, left, *m - main)];
-            if (rest >= PLACE_INF || !snode_takes(s, q) || rest + s->by[by][main].least[q] != least)
-                continue;
-            *units += s->by[by][main].units[q];
-            *k -= 1;
-            *g = left;
-            *m -= main;
-            return true;
-        }
-    return false; /* saturated: no choice adds up to it */
+    return b->tim[by][BOUNDS_AT(b, i, o->k, o->g, o->m) * 2 + o->last];
 }
 
-int64_t bounds_units(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g)
+/* The choice at node i that the least value in its table stands for; its units, 0 when left out. */
+static int64_t chosen(const struct bounds *b, uint32_t by, uint32_t i, struct open *o)
 {
-    int64_t units = 0;
-    uint32_t m = 1;
-    for (uint32_t i = 0; i < b->n && k; i++)
-        chosen(b, by, i, &k, &g, &m, &units);
-    return units;
+    const struct snode *s = &b->nodes[i];
+    int64_t least = least_of(b, by, i, o);
+    if (o->k == 0 || least_of(b, by, i + 1, o) == least)
+        return 0;
+    uint32_t most = b->free_g || s->n_dev < o->g ? s->n_dev : o->g;
+    for (uint32_t q = 0; q <= most; q++)
+        for (uint32_t x = q ? 0 : 2; x < 4 && snode_takes(s, q); x++) {
+            uint32_t main = x / 2, last = x % 2;
+            if (main > o->m || last > o->last || (main && !s->main_ok))
+                continue;
+            const struct share *of = &s->by[by][main];
+            const struct held *own = last ? &of->with_last[q] : &of->least[q];
+            struct open rest = {o->k - 1, b->free_g ? 0 : o->g - q, o->m - main, o->last - last};
+            if (sum_of(least_of(b, by, i + 1, &rest), own->value) != least)
+                continue;
+            *o = rest;
+            return own->units;
+        }
+    return 0; /* saturated: no choice adds up to it */
+}
+
+int64_t bounds_least(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g, int64_t *units)
+{
+    struct open o = {k, b->free_g ? 0 : g, 1, 1};
+    int64_t least = least_of(b, by, 0, &o);
+    *units = 0;
+    for (uint32_t i = 0; i < b->n && o.k && least < PLACE_INF; i++)
+        *units += chosen(b, by, i, &o);
+    return least;
 }

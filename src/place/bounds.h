@@ -17,11 +17,18 @@ struct group { /* devices of one speed and cost in one node, by rank, best first
 /* What the bounds on time add up: the value; or plain time, needed in addition where answers have
  * costs and a limit on time. */
 enum { BY_VALUE, BY_TIME, BY_COUNT };
-struct share {      /* of one node at the current price, as the main node or another one */
-    int64_t own;    /* least with no device yet: costs, the main node's CPU */
-    int64_t *least; /* n_dev + 1: with q devices, own included */
-    int64_t *units; /* n_dev + 1: what those hold of the priced measure */
-    int64_t *group; /* n_dev + n_groups: with q of a group alone, from first + group on */
+struct held { /* a value, and how much of the priced measure is held for it */
+    int64_t value, units;
+};
+struct quote { /* of one device: not the last one, or the last one */
+    struct held any, last;
+};
+struct share {              /* of one node at the current price, as the main node or another one */
+    int64_t own;            /* least with no device yet: costs, the main node's CPU */
+    struct held *least;     /* n_dev + 1: with q devices, own included, */
+    struct held *with_last; /* and with the last device among them */
+    int64_t *group;         /* n_dev + n_groups: with q of a group alone, from first + group on */
+    int64_t *last;          /* the same: what it adds that the last device is among those */
 };
 
 struct snode {
@@ -54,7 +61,7 @@ struct bounds {
     bool free_g;
     uint32_t n_caps, n_by;  /* of cap and tim in use */
     int64_t *cap;           /* [n + 1][k + 1][g + 1][main still needed][n_caps] */
-    int64_t *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed] */
+    int64_t *tim[BY_COUNT]; /* [n + 1][k + 1][g + 1][main still needed][last still needed] */
     int64_t *shares;        /* of all nodes */
 };
 #define BOUNDS_AT(b, i, kk, gg, m)                                                                 \
@@ -62,12 +69,13 @@ struct bounds {
 
 /* Values are below zero or at PLACE_INF where no choice exists. */
 uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g);
-/* The caller has filled nodes, n, k, g, free_g, n_caps and n_by. The nodes get their shares. */
+/* The caller has filled nodes, n, k, g, free_g, n_caps and n_by. The nodes get their shares, those
+ * of one kind the same. */
 void bounds_alloc(struct bounds *b);
 void bounds_done(struct bounds *b);
 void bounds_fill_room(struct bounds *b);              /* cap */
 void bounds_fill_time(struct bounds *b, uint32_t by); /* tim[by], from the nodes' shares */
-/* What the best choice of k nodes and g devices holds of the priced measure. */
-int64_t bounds_units(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g);
+/* The least of k nodes and g devices, and what those hold of the priced measure. */
+int64_t bounds_least(const struct bounds *b, uint32_t by, uint32_t k, uint32_t g, int64_t *units);
 
 #endif

@@ -381,7 +381,7 @@ static void test_method(enum method m, uint32_t cases)
     /* Nothing is shown by instances that all fit one node, or never fit, or never need a search. */
     assert_true(n->feasible > cases / 4 && n->feasible < cases);
     assert_true(n->several_nodes > cases / 20);
-    assert_true(n->ended > cases / 100 && n->at_once > cases / 20);
+    assert_true(n->ended > 0 && n->at_once > cases / 20);
     bench_free(x);
 }
 

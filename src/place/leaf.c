@@ -232,10 +232,12 @@ static void try_orders(const struct table *t, const struct leaf *l, struct leaf_
 /* No order and no split of these devices is faster. */
 static int64_t least_ns(const struct leaf *l)
 {
-    int64_t ns = l->rest_ns && !l->n_cpu_max ? l->rest_ns[0] : 0;
-    for (uint32_t i = 0; i < l->n_dev; i++)
+    int64_t ns = l->rest_ns[0], last = PLACE_INF;
+    for (uint32_t i = 0; i < l->n_dev; i++) {
         ns += l->dev[i].least_ns;
-    return ns;
+        last = l->dev[i].last_ns < last ? l->dev[i].last_ns : last;
+    }
+    return ns + last;
 }
 
 void leaf_solve(const struct leaf *l, struct leaf_answer *a)

@@ -24,6 +24,7 @@ struct leaf_dev {
     int64_t net_fixed, net_tail; /* of the way between it and the main node; 0 when local */
     int64_t least_ns; /* adds this to any bound: what it takes at least, less the price of what it
                          may hold; 0 without rest_ns */
+    int64_t last_ns;  /* what it adds to that to be the last device */
     uint32_t id;      /* the caller's */
 };
 

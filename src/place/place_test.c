@@ -598,7 +598,7 @@ static void test_budget(void **state)
 {
     struct scenario x;
     struct err err = {0};
-    scenario_init(&x, "deepseek-r1-ud-iq2_xxs-old", 8192);
+    scenario_init(&x, "deepseek-r1-ud-iq2_xxs-mla", 8192);
     struct place_budget b = {.no_changes = true, .steps = 1};
     struct place_plan *p = place_plan(&x.s, &x.d, &b, &err);
     assert_non_null(p);

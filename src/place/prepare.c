@@ -36,23 +36,6 @@ static int64_t layer_ns(const int64_t *cum, uint32_t l)
     return cum[l + 1] - cum[l];
 }
 
-/* Least sum of x neighbours in d[n]: a device holds neighbours, so it costs at least that. */
-static void least_windows(const int64_t *d, uint32_t n, int64_t *out)
-{
-    out[0] = 0;
-    for (uint32_t x = 1; x <= n; x++) {
-        int64_t sum = 0, best;
-        for (uint32_t i = 0; i < x; i++)
-            sum += d[i];
-        best = sum;
-        for (uint32_t i = x; i < n; i++) {
-            sum += d[i] - d[i - x];
-            best = sum < best ? sum : best;
-        }
-        out[x] = best;
-    }
-}
-
 void prepare_floor(struct solver *v)
 {
     const struct problem *p = v->p;
@@ -60,37 +43,22 @@ void prepare_floor(struct solver *v)
     uint32_t n = v->n_layers;
     if (like) {
         v->floor_ns = like->floor_ns;
-        v->excess = like->excess;
-        v->cpu_excess = like->cpu_excess;
         v->net_min = like->net_min;
-        memcpy(v->most, like->most, sizeof v->most);
-        memcpy(v->unit, like->unit, sizeof v->unit);
         return;
     }
-    mem_auto int64_t *least = mem_calloc(n, sizeof *least), *d = mem_calloc(n, sizeof *d);
     int64_t tail = PLACE_INF;
     for (uint32_t s = 0; s < p->n_speeds; s++)
         tail = p->speeds[s].tail < tail ? p->speeds[s].tail : tail;
     v->floor_ns = mem_calloc(n + 1, sizeof *v->floor_ns);
     v->floor_ns[n] = p->n_speeds ? tail : 0;
     for (uint32_t l = n; l-- > 0;) {
-        least[l] = p->cpu_ns ? layer_ns(p->cpu_ns, l) : PLACE_INF;
+        int64_t least = p->cpu_ns ? layer_ns(p->cpu_ns, l) : PLACE_INF;
         for (uint32_t s = 0; s < p->n_speeds; s++) {
             int64_t t = layer_ns(p->speeds[s].cum, l);
-            least[l] = t < least[l] ? t : least[l];
+            least = t < least ? t : least;
         }
-        v->floor_ns[l] = v->floor_ns[l + 1] + least[l];
+        v->floor_ns[l] = v->floor_ns[l + 1] + least;
     }
-    v->excess = mem_calloc(p->n_speeds + 1, sizeof *v->excess);
-    for (uint32_t s = 0; s < p->n_speeds; s++) {
-        for (uint32_t l = 0; l < n; l++)
-            d[l] = layer_ns(p->speeds[s].cum, l) - least[l];
-        v->excess[s] = mem_calloc(n + 1, sizeof **v->excess);
-        least_windows(d, n, v->excess[s]);
-    }
-    v->cpu_excess = mem_calloc(n + 1, sizeof *v->cpu_excess);
-    for (uint32_t l = 0; p->cpu_ns && l < n; l++)
-        v->cpu_excess[l + 1] = v->cpu_excess[l] + layer_ns(p->cpu_ns, l) - least[l];
     v->net_min = p->net_all;
     for (uint32_t i = 0; i < p->n_pairs; i++) {
         const struct net *x = &p->pairs[i].net;
@@ -189,23 +157,23 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
 
 /* ---- what a device holds in the longest time for a stage ---- */
 
-/* The most of a measure in any range that takes no longer than `most` (on the last, with its tail).
- */
-static uint64_t most_within(const struct solver *v, const struct speed *sp, uint32_t c,
-                            int64_t most)
+static void fill_stage(struct solver *v, uint32_t speed)
 {
+    const struct speed *sp = &v->p->speeds[speed];
+    uint16_t *lo = v->stage_lo + (size_t)speed * (v->n_layers + 2);
     uint32_t n = v->n_layers, s = 0;
-    uint64_t best = 0;
-    for (uint32_t e = 1; e <= n; e++) {
-        while (s < e && sp->cum[e] - sp->cum[s] > most)
+    int64_t most = v->p->stage_ns - sp->fixed;
+    for (uint32_t e = 1; e <= n + 1; e++) {
+        uint32_t end = e < n ? e : n;
+        int64_t more = e > n ? sp->tail : 0;
+        while (s < end && sp->cum[end] - sp->cum[s] + more > most)
             s++;
-        uint64_t x = ranks_measure(v->ranks, c, e) - ranks_measure(v->ranks, c, s);
-        best = s < e && x > best ? x : best;
+        lo[e] = (uint16_t)s;
+        for (uint32_t c = 0; c < v->n_caps && s < end; c++) {
+            uint64_t x = ranks_measure(v->ranks, c, e) - ranks_measure(v->ranks, c, s);
+            v->stage_caps[speed][c] = x > v->stage_caps[speed][c] ? x : v->stage_caps[speed][c];
+        }
     }
-    while (s < n && sp->cum[n] - sp->cum[s] + sp->tail > most)
-        s++;
-    uint64_t x = ranks_measure(v->ranks, c, n + 1) - ranks_measure(v->ranks, c, s);
-    return s < n && x > best ? x : best;
 }
 
 void prepare_stage(struct solver *v)
@@ -214,10 +182,14 @@ void prepare_stage(struct solver *v)
     if (!p->stage_ns)
         return;
     v->stage_caps = mem_calloc(p->n_speeds + 1, sizeof *v->stage_caps);
+    v->stage_lo = mem_calloc((size_t)p->n_speeds * (v->n_layers + 2), sizeof *v->stage_lo);
     for (uint32_t s = 0; s < p->n_speeds; s++)
-        for (uint32_t c = 0; c < v->n_caps; c++)
-            v->stage_caps[s][c] =
-                most_within(v, &p->speeds[s], c, p->stage_ns - p->speeds[s].fixed);
+        fill_stage(v, s);
+}
+
+const uint16_t *solver_stage(const struct solver *v, uint32_t speed)
+{
+    return v->stage_lo ? v->stage_lo + (size_t)speed * (v->n_layers + 2) : NULL;
 }
 
 const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64_t own[CAP_COUNT])

@@ -11,8 +11,8 @@ enum {
     LEAF_WORK = 4 << 20, /* cells of one leaf's table */
 };
 
-struct acc {
-    int64_t cap[CAP_COUNT], tim[BY_COUNT];
+struct acc { /* of what is chosen; last: what it adds that the last device is among it */
+    int64_t cap[CAP_COUNT], tim[BY_COUNT], last[BY_COUNT];
 };
 
 /* ---- leaves ---- */
@@ -177,9 +177,12 @@ static void leaf_value(struct search *x)
     l.below_ns = below_ns(x);
     if (x->dual) {
         l.rest_ns = x->dual->rest_ns;
-        for (uint32_t i = 0; i < n; i++)
-            dev[i].least_ns =
-                dev[i].net_fixed + dual_device(x->dual, &v->p->nodes[x->node[i]].dev[x->dev[i]]);
+        for (uint32_t i = 0; i < n; i++) {
+            const struct pdev *d = &v->p->nodes[x->node[i]].dev[x->dev[i]];
+            int64_t last;
+            dev[i].least_ns = dual_device(x->dual, d, &last) + dev[i].net_fixed;
+            dev[i].last_ns = value_add(last, dev[i].net_fixed + dev[i].net_tail - dev[i].least_ns);
+        }
     }
     struct leaf_answer a = {.order = order, .counts = order + n};
     leaf_solve(&l, &a);
@@ -258,6 +261,15 @@ bool search_improve(struct search *x)
 
 /* ---- branches ---- */
 
+/* The least value there can be with this and the table's entry. */
+static int64_t bound(const struct search *x, uint32_t by, size_t at, const struct acc *a)
+{
+    const int64_t *rest = x->b->tim[by] + at * 2;
+    int64_t last = rest[0] < PLACE_INF ? value_add(rest[0], a->last[by]) : PLACE_INF;
+    int64_t least = last < rest[1] ? last : rest[1];
+    return least < PLACE_INF ? value_add(value_add(a->tim[by], least), x->rest[by]) : PLACE_INF;
+}
+
 /* Can nodes from i on still complete this? */
 static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
                 const struct acc *a)
@@ -272,10 +284,9 @@ static bool can(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m
             return false;
     if (x->goal == GOAL_FITS)
         return true;
-    if (b->n_by > 1 && a->tim[BY_TIME] + b->tim[BY_TIME][at] + x->rest[BY_TIME] > x->v->p->limit_ns)
+    if (b->n_by > 1 && bound(x, BY_TIME, at, a) > x->v->p->limit_ns)
         return false;
-    int64_t rest = b->tim[BY_VALUE][at];
-    return rest < PLACE_INF && a->tim[BY_VALUE] + rest + x->rest[BY_VALUE] < x->below;
+    return bound(x, BY_VALUE, at, a) < x->below;
 }
 
 static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
@@ -369,8 +380,10 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
     /* Most first; the sums are taken off again one device at a time. */
     for (uint32_t q = most + 1; q-- > 0;) {
         for (uint32_t by = 0; by < x->b->n_by; by++) {
-            const int64_t *sum = s->by[by][main].group;
-            next.tim[by] = value_add(a->tim[by], sum[r->first + grp + q]);
+            const struct share *share = &s->by[by][main];
+            int64_t last = share->last[r->first + grp + q];
+            next.tim[by] = value_add(a->tim[by], share->group[r->first + grp + q]);
+            next.last[by] = last < a->last[by] ? last : a->last[by];
         }
         if (group_takes(x, s, grp, q, before - mark))
             take_groups(x, j, grp + 1, k, g - q, m, main, mark, &next);
@@ -422,13 +435,13 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
 
 bool search_may(struct search *x, uint32_t g)
 {
-    struct acc none = {0};
+    struct acc none = {.last = {PLACE_INF, PLACE_INF}};
     return can(x, 0, x->k, g, 1, &none);
 }
 
 void search_run(struct search *x, uint32_t g)
 {
-    struct acc none = {0};
+    struct acc none = {.last = {PLACE_INF, PLACE_INF}};
     size_t room = 0;
     for (uint32_t i = 0; i < x->b->n; i++)
         room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;

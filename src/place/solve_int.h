@@ -23,11 +23,9 @@ struct solver {
     uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
     int64_t *floor_ns;        /* [x]: every layer from x on on its fastest kind, and the fastest
                                  output layer */
-    int64_t **excess;         /* [speed][x]: least excess over that of x layers in a row */
-    int64_t *cpu_excess;      /* [x]: of the first x layers on the CPU */
     struct net net_min;       /* the cheapest link there is */
-    int64_t *most[CAP_COUNT]; /* [x]: of a measure in x layers, in units; NULL until asked for */
-    uint64_t unit[CAP_COUNT];
+    uint16_t *stage_lo; /* [speed][e]: least start of a range to e in a device's longest time; n +
+                           1: to the end with the output layer; or NULL */
     uint64_t (*stage_caps)[CAP_COUNT]; /* [speed]: most in a device's longest time; or NULL */
 };
 
@@ -59,7 +57,8 @@ uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint3
 bool prepare_enough(const struct solver *v, uint32_t most);
 /* The most of each measure that a device holds; `own` is room for it. */
 const uint64_t *solver_caps(const struct solver *v, const struct pdev *d, uint64_t own[CAP_COUNT]);
-void prepare_stage(struct solver *v);                                   /* stage_caps */
+void prepare_stage(struct solver *v);                                 /* stage_lo and stage_caps */
+const uint16_t *solver_stage(const struct solver *v, uint32_t speed); /* row of stage_lo or NULL */
 struct net solver_net(const struct problem *p, uint32_t a, uint32_t b); /* indexes of nodes */
 
 /* dual.c: no value with exactly k nodes and g devices (any number where it is free) is below
@@ -68,26 +67,22 @@ struct dual_opts {
     uint32_t by, k, g;
     int64_t enough; /* a bound as high as this ends the search for a better one */
 };
-struct held { /* a value, and how much of the measure is held for it */
-    int64_t value, units;
-};
 struct dual {
     struct solver *v;
     struct bounds *b;
     struct dual_opts o;
-    uint32_t c; /* the measure that is priced */
-    int64_t scale, lambda;
-    int64_t bound, rest;    /* rest: of the bound what is in no table */
-    int64_t *rest_ns;       /* [x]: of layers from x on, in ns, rounded down */
-    struct held *row;       /* [speed][x]: least for at most x layers */
-    struct held *one, *all; /* scratch for the devices of a node */
+    uint32_t c;              /* the measure that is priced */
+    int64_t scale, lambda;   /* of ns in the bound; price per unit */
+    int64_t bound, rest;     /* rest: of the bound what is in no table */
+    int64_t *units;          /* [x]: of the first x layers */
+    int64_t *rest_ns;        /* [x]: of layers from x on, with their price, rounded down */
+    int64_t *gain;           /* see dual.c */
+    struct quote *own, *one; /* scratch for the devices of a node */
 };
 struct dual *dual_new(struct solver *v, struct bounds *b, const struct dual_opts *o);
 void dual_free(struct dual *t);
-/* What a local device adds to a bound in ns at least, costs apart. */
-int64_t dual_device(const struct dual *t, const struct pdev *d);
-
-void dual_prepare(struct solver *v); /* most and unit of all measures, to be shared */
+/* What a local device adds to a bound in ns at least, costs apart; as the last one in *last_ns. */
+int64_t dual_device(const struct dual *t, const struct pdev *d, int64_t *last_ns);
 
 /* polish.c: among equally fast answers the tidiest: nodes together, main last, smaller devices,
  * most room left. */

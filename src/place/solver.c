@@ -215,8 +215,6 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
             end = i;
     }
     prepare_floor(v);
-    if (!p->n_nodes) /* made to be shared */
-        dual_prepare(v);
     return v;
 }
 
@@ -229,17 +227,12 @@ void solver_free(struct solver *v)
         free(v->nodes[i].top);
         free(v->nodes[i].cap[0]);
     }
-    for (uint32_t s = 0; s < v->p->n_speeds && !v->p->like; s++)
-        free(v->excess[s]);
     if (!v->p->like) {
-        free(v->excess);
         free(v->floor_ns);
-        free(v->cpu_excess);
         ranks_free(v->ranks);
     }
-    for (uint32_t c = 0; c < CAP_COUNT && !v->p->like; c++)
-        free(v->most[c]);
     free(v->stage_caps);
+    free(v->stage_lo);
     free(v->nodes);
     free(v);
 }

@@ -69,6 +69,7 @@ static struct class new_class(const struct leaf *l, uint32_t i, const struct lea
                           .fixed = s->fixed + d->net_fixed,
                           .tail = s->tail + d->net_tail,
                           .least = d->least_ns,
+                          .last = d->last_ns,
                           .first = (uint16_t)i};
 }
 
@@ -179,6 +180,18 @@ static uint16_t least_layer(const struct table *t, const uint64_t *room, uint32_
     return (uint16_t)lo;
 }
 
+/* What the unused devices add to the bound, one of them being the last. */
+static int64_t least_left(const struct table *t, uint64_t key)
+{
+    int64_t sum = 0, last = PLACE_INF;
+    for (uint32_t c = 0; c < t->n_classes; c++) {
+        uint32_t left = t->c[c].n - used(t, key, c);
+        sum += left * t->c[c].least;
+        last = left && t->c[c].last < last ? t->c[c].last : last;
+    }
+    return last < PLACE_INF ? sum + last : sum;
+}
+
 static uint32_t add_state(struct table *t, struct state s)
 {
     if (t->n * 2 >= t->n_slots)
@@ -202,7 +215,7 @@ static uint32_t next_state(struct table *t, uint32_t from, uint32_t c)
     for (uint32_t b = 0; b < t->n_caps; b++)
         room[b] = had[b] - t->c[c].cap[b];
     struct state s = {.key = key, .from = from, .class = (uint16_t)c};
-    s.least = t->s[from].least - t->c[c].least;
+    s.least = least_left(t, key);
     /* The last level has no layer to start from; it is kept for its one cell. */
     s.start = key == t->full ? (uint16_t)t->n_layers : least_layer(t, room, t->s[from].start);
     s.lo = s.start;
@@ -214,10 +227,10 @@ static void first_state(struct table *t)
     struct state s = {.reach = (uint16_t)t->l->n_cpu_max};
     mem_grow(&t->room, &t->room_cap, t->n_caps, sizeof *t->room);
     for (uint32_t c = 0; c < t->n_classes; c++) {
-        s.least += t->c[c].n * t->c[c].least;
         for (uint32_t b = 0; b < t->n_caps; b++)
             t->room[b] += t->c[c].n * t->c[c].cap[b];
     }
+    s.least = least_left(t, 0);
     s.start = s.lo = least_layer(t, t->room, 0);
     add_state(t, s);
 }

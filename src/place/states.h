@@ -24,9 +24,10 @@ struct class
     struct fit own; /* where time limits it too; lo NULL: it does not */
     const uint64_t *cap;
     const struct speed *speed;
-    int64_t fixed, tail, least;
-    uint32_t end;   /* of the classes that take the same time, larger ones first */
-    uint16_t first; /* in the sorted list of devices */
+    int64_t fixed, tail;
+    int64_t least, last; /* of the bound: what one adds at least, and to be the last device */
+    uint32_t end;        /* of the classes that take the same time, larger ones first */
+    uint16_t first;      /* in the sorted list of devices */
 };
 
 struct cell {
