@@ -6,12 +6,11 @@
 #include "cli/table.h"
 
 #include "base/mem.h"
-#include "os/file.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_TEXT = 4 << 20, MAX_PLAN_FILE = 16 << 20, EXIT_PART = 9 };
+enum { MAX_TEXT = 4 << 20, EXIT_PART = 9 };
 
 struct apply_args {
     struct apply apply;
@@ -157,15 +156,9 @@ static int apply_file(struct apply_args *x)
 
 static json_t *read_plan(const char *path, struct err *err)
 {
-    mem_auto char *text = NULL;
-    size_t n;
-    if (file_read(path, MAX_PLAN_FILE, &text, &n, err))
+    json_auto_t *doc = question_read_plan(path, err);
+    if (!doc)
         return NULL;
-    json_auto_t *doc = json_parse(text, n, err);
-    if (!doc) {
-        err_wrap(err, "%.120s", path);
-        return NULL;
-    }
     if (strcmp(cli_str(doc, "schema"), "stowage.plan/1") != 0 || !json_object_get(doc, "spec"))
         return err_null(err, ERR_INVALID, "%.120s is not what stowage plan MODEL --out wrote",
                         path);

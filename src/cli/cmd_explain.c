@@ -8,12 +8,11 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "os/file.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_TEXT = 4 << 20, MAX_PLAN_FILE = 16 << 20 };
+enum { MAX_TEXT = 4 << 20 };
 
 struct explain_args {
     struct question_opts q;
@@ -235,15 +234,9 @@ static int explain_plan(const struct cli *c, const struct explain_args *a, json_
 
 static json_t *read_plan(const char *path, struct err *err)
 {
-    mem_auto char *text = NULL;
-    size_t n;
-    if (file_read(path, MAX_PLAN_FILE, &text, &n, err))
+    json_auto_t *doc = question_read_plan(path, err);
+    if (!doc)
         return NULL;
-    json_auto_t *doc = json_parse(text, n, err);
-    if (!doc) {
-        err_wrap(err, "%.120s", path);
-        return NULL;
-    }
     if (strncmp(cli_str(doc, "schema"), "stowage.plan", 12) != 0)
         return err_null(err, ERR_INVALID, "%.120s is no plan: its schema is '%.40s'", path,
                         cli_str(doc, "schema"));

@@ -174,3 +174,11 @@ json_t *question_read_models(const char *path, struct err *err)
     doc_done(&d);
     return specs;
 }
+
+json_t *question_read_plan(const char *path, struct err *err)
+{
+    struct doc d;
+    json_t *out = cli_read_doc(path, &d, err) ? NULL : json_incref(d.root);
+    doc_done(&d);
+    return out;
+}

@@ -42,5 +42,7 @@ int question_read_cluster(const char *path, struct cluster_snapshot *s, struct e
 /* The models that a file lists under `models`, as specs with absolute paths (relative ones begin at
  * the file's folder), checked; an empty list when it has none. NULL with err (file and line). */
 json_t *question_read_models(const char *path, struct err *err);
+/* A document that `plan --out` wrote. NULL with err (file and line). The caller owns it. */
+json_t *question_read_plan(const char *path, struct err *err);
 
 #endif

@@ -241,13 +241,14 @@ static bool expand(struct shop *x, const struct bundle *b)
     return true;
 }
 
+/* Of a cluster on which it does not fit as it is. */
 static int search(struct shop *x, struct err *err)
 {
     struct bundle none = {0};
-    bool room = true;
-    if (x->grows && cart_fits(&x->cart, &none, err) == 0 && first_offer(x, err))
+    if (x->grows && first_offer(x, err))
         return -1;
-    push(x, &none);
+    x->bound = cart_floor(&x->cart, &none);
+    bool room = expand(x, &none);
     while (x->n_heap && room && x->n_offers < SIZE_OFFERS && x->cart.steps < x->limit) {
         struct entry *e = pop(x);
         struct bundle b = e->b;
@@ -263,8 +264,6 @@ static int search(struct shop *x, struct err *err)
             return -1;
         if (x->n_offers == had)
             room = expand(x, &b);
-        else if (!b.n)
-            break; /* it fits without anything */
     }
     x->complete = room && x->cart.steps < x->limit;
     return 0;
@@ -285,14 +284,15 @@ static int put_offer(struct shop *x, const struct bundle *b, bool least, json_t 
     return 0;
 }
 
-static json_t *to_json(struct shop *x, bool none, struct err *err)
+/* `now`: it fits as it is; `none`: no bundle does. */
+static json_t *to_json(struct shop *x, bool now, bool none, struct err *err)
 {
-    bool found = x->n_offers || x->has_spare;
+    bool found = now || x->n_offers || x->has_spare;
     json_auto_t *doc = json_object();
     json_put_str(doc, "schema", "stowage.size/1");
     json_put_bool(doc, "feasible", found);
-    json_put_bool(doc, "fits_now", x->n_offers && !x->offers[0].n);
-    json_put_bool(doc, "optimal", !x->cart.unsure && (none || x->n_offers || x->complete));
+    json_put_bool(doc, "fits_now", now);
+    json_put_bool(doc, "optimal", now || (!x->cart.unsure && (none || x->n_offers || x->complete)));
     json_put_str(doc, "currency", x->cart.prices->currency);
     json_put_bool(doc, "slots_known", x->cart.prices->has_slots);
     json_put_double(doc, "bound", x->bound);
@@ -333,11 +333,14 @@ json_t *size_answer(const struct cluster_snapshot *s, const struct place_wish *w
     json_t *doc = NULL;
     x->limit = steps ? steps : DEFAULT_STEPS;
     x->grows = never_harms(wishes, n);
-    int none = cart_init(&x->cart, s, wishes, n, prices, err) ? -1 : 0;
-    if (!none && x->grows)
+    struct bundle nothing = {0};
+    int now = -1, none = 0;
+    if (cart_init(&x->cart, s, wishes, n, prices, err) == 0)
+        now = cart_fits(&x->cart, &nothing, err);
+    if (now == 0 && x->grows)
         none = cart_hopeless(&x->cart, err);
-    if (none >= 0 && (none || search(x, err) == 0))
-        doc = to_json(x, none > 0, err);
+    if (now > 0 || (now == 0 && none >= 0 && (none || search(x, err) == 0)))
+        doc = to_json(x, now > 0, none > 0, err);
     shop_done(x);
     return doc;
 }
