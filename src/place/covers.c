@@ -16,6 +16,7 @@ struct kind { /* nodes that are alike */
 
 struct found { /* a cover by class */
     uint32_t of[COVER_CLASSES], n;
+    uint64_t layers; /* that the nodes hold */
     int64_t *cost;
 };
 
@@ -153,6 +154,9 @@ static int try_cover(struct finder *f, const uint32_t *of, struct err *err)
         struct found *x = &f->found[f->n_found++];
         memcpy(x->of, of, sizeof x->of);
         x->n = c.n;
+        x->layers = 0;
+        for (uint32_t k = 0; k < f->n_kinds; k++)
+            x->layers += of[k] * f->kind[k].cap[CAP_LAYERS];
         x->cost = mem_calloc(f->j->form.len, sizeof *x->cost);
         cost_add(&f->j->form, 0, p, x->cost);
     }
@@ -179,9 +183,12 @@ static int extend(struct finder *f, uint32_t *of, uint32_t from, uint32_t nodes,
     return 0;
 }
 
-static int cheaper(const void *a, const void *b, void *form)
+/* What is left over of the nodes' layers; then nodes, then cost. */
+static int tighter(const void *a, const void *b, void *form)
 {
     const struct found *x = a, *y = b;
+    if (x->layers != y->layers)
+        return x->layers < y->layers ? -1 : 1;
     if (x->n != y->n)
         return x->n < y->n ? -1 : 1;
     int c = cost_compare(form, x->cost, y->cost);
@@ -190,34 +197,31 @@ static int cheaper(const void *a, const void *b, void *form)
 
 /* ---- the choice ---- */
 
-/* Could as many more covers be made of what is left? */
-static bool could(const struct finder *f, uint32_t more)
-{
-    return more == 0 || holds(f, f->left, more);
-}
-
-static void choose(struct finder *f, size_t from)
+/* How often each cover from i on: as often as possible first. More than the best can only come of
+ * what is left if that holds so many models. */
+static void choose(struct finder *f, size_t i)
 {
     if (f->n_pick > f->n_best) {
         memcpy(f->best, f->pick, f->n_pick * sizeof *f->best);
         f->n_best = f->n_pick;
     }
-    for (size_t i = from; i < f->n_found; i++) {
-        const struct found *x = &f->found[i];
-        bool fits = true;
-        if (f->n_best >= f->j->n || f->looked++ >= CHOICES || !could(f, f->n_best + 1 - f->n_pick))
-            return;
+    uint32_t more = f->n_best + 1 - f->n_pick, most = f->j->n - f->n_pick, n = f->n_pick;
+    if (i == f->n_found || f->n_best >= f->j->n || f->looked++ >= CHOICES ||
+        !holds(f, f->left, more))
+        return;
+    const struct found *x = &f->found[i];
+    for (uint32_t k = 0; k < f->n_kinds; k++)
+        if (x->of[k] && f->left[k] / x->of[k] < most)
+            most = f->left[k] / x->of[k];
+    for (uint32_t times = most + 1; times-- > 0;) {
         for (uint32_t k = 0; k < f->n_kinds; k++)
-            fits = fits && x->of[k] <= f->left[k];
-        if (!fits)
-            continue;
+            f->left[k] -= times * x->of[k];
+        for (uint32_t t = 0; t < times; t++)
+            f->pick[f->n_pick++] = (uint32_t)i;
+        choose(f, i + 1);
+        f->n_pick = n;
         for (uint32_t k = 0; k < f->n_kinds; k++)
-            f->left[k] -= x->of[k];
-        f->pick[f->n_pick++] = (uint32_t)i;
-        choose(f, i);
-        f->n_pick--;
-        for (uint32_t k = 0; k < f->n_kinds; k++)
-            f->left[k] += x->of[k];
+            f->left[k] += times * x->of[k];
     }
 }
 
@@ -248,7 +252,7 @@ static int find(struct finder *f, struct cover **out, uint32_t *n, struct err *e
             return -1;
     if (!f->n_found)
         return 0;
-    qsort_r(f->found, f->n_found, sizeof *f->found, cheaper, &j->form);
+    qsort_r(f->found, f->n_found, sizeof *f->found, tighter, &j->form);
     f->pick = mem_calloc((size_t)j->s->n_nodes + 1, sizeof *f->pick);
     f->best = mem_calloc((size_t)j->s->n_nodes + 1, sizeof *f->best);
     for (uint32_t k = 0; k < f->n_kinds; k++)

@@ -267,10 +267,190 @@ static void test_exhaustive(void **state)
     assert_true(by_moves[1] > n / 20 && by_moves[2] > n / 200 && with_down > n / 100);
 }
 
+/* ---- by hand ---- */
+
+enum { LAYERS = 4 };
+
+/* Four equal layers of 1 GiB. */
+static struct estimate_model *even_model(uint64_t layer_bytes)
+{
+    struct rng r = {1};
+    struct estimate_model *m = pb_model(&r, LAYERS);
+    for (uint32_t i = 0; i < LAYERS; i++) {
+        m->layers[i] = (struct estimate_layer){.weights = layer_bytes, .read = layer_bytes};
+        m->layers[i].peak = m->layers[i].peak_bare = 10 * MIB;
+    }
+    m->head = m->head_read = m->head_host = 10 * MIB;
+    m->first_extra = m->shared = 0;
+    return m;
+}
+
+/* One node with cards of so many GiB. */
+static void world_init(struct world *w, const uint32_t *gib, uint32_t n)
+{
+    memset(w, 0, sizeof *w);
+    snapshot_init(&w->s);
+    w->s.margin_bytes = w->s.runtime_bytes = 64 * MIB;
+    struct cluster_node *node = snapshot_add_node(&w->s);
+    snprintf(node->name, sizeof node->name, "hill");
+    snprintf(node->id, sizeof node->id, "hill");
+    node->ram_bytes = node->ram_free_bytes = 64 * GIB;
+    for (uint32_t i = 0; i < n; i++) {
+        struct cluster_device *d = node_add_device(node);
+        d->index = i;
+        snprintf(d->uuid, sizeof d->uuid, "gpu-%u", i);
+        d->total_bytes = d->free_bytes = gib[i] * GIB + 900 * MIB;
+        d->bandwidth_bytes_per_s = 936e9;
+    }
+}
+
+/* A model of so many GiB on so many cards, this one among them. */
+static void run_on(struct world *w, uint32_t gib, uint32_t n_cards, uint32_t card)
+{
+    struct pb_ways ways;
+    add_model(w, w->n, even_model(gib * GIB / LAYERS));
+    pb_ways(&w->s, w->spec[w->n], w->m[w->n], &ways);
+    for (uint32_t i = 0; i < ways.n; i++)
+        if (ways.items[i].g == n_cards && ways.items[i].use[card]) {
+            settle(w, w->n++, &ways.items[i]);
+            break;
+        }
+    free(ways.items);
+}
+
+static void want(struct world *w, uint32_t gib)
+{
+    add_model(w, w->n, even_model(gib * GIB / LAYERS));
+    w->spec[w->n]->want.no_ram = true;
+    w->spec[w->n]->want.max_gpus = 1;
+}
+
+static struct place_defrag *defrag(struct world *w)
+{
+    struct err err = {0};
+    struct place_defrag *d = place_defrag_models(&w->s, w->wish, &w->wish[w->n], NULL, &err);
+    if (!d)
+        fail_msg("%s", err.msg);
+    check_steps(w, d);
+    return d;
+}
+
+/* 8 GiB are wanted on one card; 4, 4 and 2 are in use on cards of 8, 8 and 6. */
+static void test_one_move(void **state)
+{
+    static const uint32_t CARDS[] = {8, 8, 6};
+    struct world w;
+    world_init(&w, CARDS, 3);
+    run_on(&w, 4, 1, 0);
+    run_on(&w, 4, 1, 1);
+    run_on(&w, 2, 1, 2);
+    want(&w, 8);
+    struct place_defrag *d = defrag(&w);
+    assert_true(d->feasible && d->proved);
+    assert_int_equal(d->n_moves, 1);
+    assert_int_equal(d->excluded, 1);
+    assert_false(d->moves[0].down_time);
+    assert_true(d->moves[0].instance < 2);
+    assert_non_null(notes_find(&d->proof, NOTE_MOVES_FEWEST));
+    place_defrag_free(d);
+    /* With one of the two pinned it is the other one. */
+    for (uint32_t i = 0; i < 2; i++) {
+        w.s.instances[i].pinned = true;
+        w.s.instances[1 - i].pinned = false;
+        d = defrag(&w);
+        assert_int_equal(d->n_moves, 1);
+        assert_int_equal(d->moves[0].instance, 1 - i);
+        place_defrag_free(d);
+    }
+    world_done(&w);
+}
+
+/* Half on each of two cards: the whole fits one of them once it is stopped. */
+static void test_down_time(void **state)
+{
+    static const uint32_t CARDS[] = {5, 5};
+    struct world w;
+    world_init(&w, CARDS, 2);
+    run_on(&w, 4, 2, 0);
+    want(&w, 5);
+    struct place_defrag *d = defrag(&w);
+    assert_true(d->feasible && d->proved);
+    assert_int_equal(d->n_moves, 1);
+    assert_true(d->moves[0].down_time);
+    assert_int_equal(d->moves[0].plan->a.n_parts, 1);
+    place_defrag_free(d);
+    world_done(&w);
+}
+
+static void test_no_plan(void **state)
+{
+    static const uint32_t CARDS[] = {8, 8};
+    struct world w;
+    world_init(&w, CARDS, 2);
+    run_on(&w, 6, 1, 0);
+    run_on(&w, 6, 1, 1);
+    want(&w, 4);
+    struct place_defrag *d = defrag(&w);
+    assert_true(!d->feasible && d->proved);
+    assert_int_equal(d->n_moves, 0);
+    assert_int_equal(d->excluded, DEFRAG_MOVES + 1);
+    assert_int_equal(d->n_movable, 2);
+    assert_true(d->pending->summary.code != NOTE_NONE);
+    const struct note *n = notes_find(&d->proof, NOTE_MOVES_NO_PLAN);
+    assert_non_null(n);
+    assert_int_equal(note_num_of(n, WORD_MOVES), DEFRAG_MOVES);
+    json_auto_t *doc = place_defrag_to_json(d, &w.s);
+    assert_string_equal(json_string_value(json_object_get(doc, "schema")), "stowage.defrag/1");
+    assert_true(json_is_false(json_object_get(doc, "feasible")));
+    assert_int_equal(json_array_size(json_object_get(doc, "moves")), 0);
+    place_defrag_free(d);
+    /* A budget that ends at once is said. */
+    struct place_budget budget = {.steps = 1};
+    d = place_defrag_models(&w.s, w.wish, &w.wish[w.n], &budget, NULL);
+    assert_true(!d->feasible && !d->proved);
+    assert_non_null(notes_find(&d->proof, NOTE_MOVES_OPEN));
+    place_defrag_free(d);
+    world_done(&w);
+}
+
+static void test_document(void **state)
+{
+    static const uint32_t CARDS[] = {8, 8, 6};
+    struct world w;
+    world_init(&w, CARDS, 3);
+    run_on(&w, 4, 1, 0);
+    run_on(&w, 4, 1, 1);
+    want(&w, 8);
+    struct place_defrag *d = defrag(&w);
+    json_auto_t *doc = place_defrag_to_json(d, &w.s);
+    json_t *m = json_array_get(json_object_get(doc, "moves"), 0);
+    assert_int_equal(json_array_size(json_object_get(doc, "moves")), 1);
+    uint32_t i = d->moves[0].instance;
+    assert_string_equal(json_string_value(json_object_get(m, "name")), w.s.instances[i].deployment);
+    assert_true(json_is_false(json_object_get(m, "down_time")));
+    assert_int_equal(json_integer_value(json_object_get(m, "bytes")), load_bytes(w.m[i]));
+    json_t *from = json_array_get(json_object_get(m, "from"), 0);
+    assert_string_equal(json_string_value(json_object_get(from, "node")), "hill");
+    assert_int_equal(json_integer_value(json_object_get(from, "gpu")), i);
+    assert_non_null(json_object_get(json_object_get(m, "plan"), "parts"));
+    json_t *pending = json_object_get(doc, "pending");
+    assert_true(json_is_true(json_object_get(pending, "feasible")));
+    place_defrag_free(d);
+    /* Nothing to move when it fits as it is. */
+    w.spec[w.n]->want.max_gpus = 0;
+    d = defrag(&w);
+    assert_true(d->feasible && d->proved && d->n_moves == 0);
+    assert_non_null(notes_find(&d->proof, NOTE_MOVES_NONE_NEEDED));
+    place_defrag_free(d);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exhaustive),
+        cmocka_unit_test(test_exhaustive), cmocka_unit_test(test_one_move),
+        cmocka_unit_test(test_down_time),  cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_document),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

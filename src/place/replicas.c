@@ -182,10 +182,22 @@ static void fill_fewest(const struct sums *k, struct replicas_bound *out)
     }
 }
 
+/* Replicas that keep away from each other have a node each at least. */
+static uint32_t apart(const struct scene *c, uint32_t want)
+{
+    uint32_t n = 0;
+    if (!c->spec->name[0] || !name_list_has(&c->spec->want.anti_affinity, c->spec->name))
+        return want;
+    for (uint32_t v = 0; v < c->s->n_nodes; v++)
+        n += !c->nodes[v].why;
+    return n < want ? n : want;
+}
+
 static void fill_counts(const struct sums *k, uint32_t want, struct replicas_bound *out)
 {
     const struct scene *c = k->c;
     uint64_t all = 0, one_node = 0, one_gpu = 0;
+    want = apart(c, want);
     for (uint32_t v = 0; v < c->s->n_nodes; v++) {
         if (c->nodes[v].why)
             continue;
