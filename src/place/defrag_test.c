@@ -304,17 +304,28 @@ static void world_init(struct world *w, const uint32_t *gib, uint32_t n)
     }
 }
 
-/* A model of so many GiB on so many cards, this one among them. */
+static uint64_t most_used(const struct pb_way *w)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < PB_DEV; i++)
+        most = w->use[i] > most ? w->use[i] : most;
+    return most;
+}
+
+/* A model of so many GiB on so many cards, this one among them, evenly. */
 static void run_on(struct world *w, uint32_t gib, uint32_t n_cards, uint32_t card)
 {
     struct pb_ways ways;
+    const struct pb_way *best = NULL;
     add_model(w, w->n, even_model(gib * GIB / LAYERS));
     pb_ways(&w->s, w->spec[w->n], w->m[w->n], &ways);
-    for (uint32_t i = 0; i < ways.n; i++)
-        if (ways.items[i].g == n_cards && ways.items[i].use[card]) {
-            settle(w, w->n++, &ways.items[i]);
-            break;
-        }
+    for (uint32_t i = 0; i < ways.n; i++) {
+        const struct pb_way *x = &ways.items[i];
+        if (x->g == n_cards && x->use[card] && (!best || most_used(x) < most_used(best)))
+            best = x;
+    }
+    assert_non_null(best);
+    settle(w, w->n++, best);
     free(ways.items);
 }
 
