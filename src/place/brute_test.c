@@ -25,7 +25,7 @@ struct count {
     uint64_t cases, feasible, several_nodes, real;
     uint64_t unproved; /* with an ample budget */
     uint64_t at_once;  /* of those that fit: proved with a budget of one step */
-    uint64_t ended;    /* a small budget ended the search, and then: */
+    uint64_t ended;    /* that budget ended the search, and then: */
     uint64_t no_answer, more_nodes, more_devices;
     double stated, actual; /* largest gap in per cent, where nodes and devices are the fewest */
 };
@@ -178,10 +178,10 @@ static int run_budgets(struct bench *x, struct brute_case *c, const struct brute
             n->feasible += s.feasible;
             n->several_nodes += s.feasible && s.n_nodes > 1;
         }
-        if (rc == 0 && i == 1)
+        if (rc == 0 && i == 1) {
             n->at_once += s.feasible && s.proved;
-        if (rc == 0 && i == 2)
             tally(n, c, best, &s);
+        }
         solution_done(&s);
         if (rc)
             return -1;
@@ -325,12 +325,12 @@ static void report(const struct bench *x)
                METHOD_NAMES[m], (unsigned long long)n->cases, (unsigned long long)n->real,
                (unsigned long long)n->feasible, (unsigned long long)n->several_nodes,
                (unsigned long long)n->unproved);
-        printf(
-            "    bounds met at once: %llu; a small budget ended %llu: no answer %llu, more nodes "
-            "%llu, more devices %llu; else largest gap stated %.1f %%, actual %.1f %%\n",
-            (unsigned long long)n->at_once, (unsigned long long)n->ended,
-            (unsigned long long)n->no_answer, (unsigned long long)n->more_nodes,
-            (unsigned long long)n->more_devices, n->stated, n->actual);
+        printf("    bounds met at once: %llu; else the budget of a step ended %llu: no answer "
+               "%llu, more nodes "
+               "%llu, more devices %llu; else largest gap stated %.1f %%, actual %.1f %%\n",
+               (unsigned long long)n->at_once, (unsigned long long)n->ended,
+               (unsigned long long)n->no_answer, (unsigned long long)n->more_nodes,
+               (unsigned long long)n->more_devices, n->stated, n->actual);
     }
 }
 
