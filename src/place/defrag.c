@@ -164,25 +164,90 @@ static void take_set(struct job *j, const struct set *t)
     }
 }
 
+static bool touches(const struct cluster_instance *i, uint32_t node)
+{
+    bool on = i->main == node;
+    for (uint32_t k = 0; k < i->n_parts; k++)
+        on = on || i->parts[k].node == node;
+    return on;
+}
+
+static bool share_node(const struct cluster_instance *a, const struct cluster_instance *b)
+{
+    bool on = touches(b, a->main);
+    for (uint32_t k = 0; k < a->n_parts; k++)
+        on = on || touches(b, a->parts[k].node);
+    return on;
+}
+
+/* Moves the instances of the set that share nodes with the first one, by way of others, to *part.
+ */
+static void split(const struct job *j, struct set *t, struct set *part)
+{
+    struct set rest = {0};
+    *part = (struct set){.n = 1, .item = {t->item[0]}};
+    uint32_t mask = 1; /* of those that are in */
+    for (uint32_t round = 1; round < t->n; round++)
+        for (uint32_t i = 1; i < t->n; i++)
+            for (uint32_t k = 0; k < t->n && !(mask >> i & 1); k++)
+                if ((mask >> k & 1) && share_node(&j->s->instances[instance(j, t, i)],
+                                                  &j->s->instances[instance(j, t, k)]))
+                    mask |= 1u << i;
+    for (uint32_t i = 1; i < t->n; i++) {
+        struct set *to = mask >> i & 1 ? part : &rest;
+        to->item[to->n++] = t->item[i];
+    }
+    *t = rest;
+}
+
+static int room_of(struct job *j, const struct set *t, enum room *out, struct err *err);
+
+/* A model of one node has room where one node has: instances that share none do not add up. */
+static int room_of_parts(struct job *j, const struct set *t, enum room *out, struct err *err)
+{
+    struct set rest = *t, part;
+    enum room all = ROOM_NO, one;
+    while (rest.n) {
+        split(j, &rest, &part);
+        if (part.n == t->n)
+            return 0; /* no parts */
+        if (room_of(j, &part, &one, err))
+            return -1;
+        all = one == ROOM_YES || all == ROOM_YES ? ROOM_YES
+              : one == ROOM_UNKNOWN              ? ROOM_UNKNOWN
+                                                 : all;
+    }
+    *out = all;
+    return 0;
+}
+
+static int ask_room(struct job *j, const struct set *t, enum room *out, struct err *err)
+{
+    struct place_budget b = {.bare = true};
+    free_set(j, t);
+    struct place_plan *p = solve(j, &j->freed, j->pending, &b, err);
+    take_set(j, t);
+    if (!p)
+        return -1;
+    *out = p->feasible ? ROOM_YES : p->optimal ? ROOM_NO : ROOM_UNKNOWN;
+    place_free(p);
+    return 0;
+}
+
 /* More room never hurts: a set with a part that does is one. */
 static int room_of(struct job *j, const struct set *t, enum room *out, struct err *err)
 {
+    const struct constraints *w = &j->pending->d.spec->want;
     *out = known_room(j, t);
     for (uint32_t i = 0; i < t->n && t->n > 1 && !*out; i++) {
         struct set part = without(t, i);
         if (known_room(j, &part) == ROOM_YES)
             *out = ROOM_YES;
     }
-    if (*out == 0) {
-        struct place_budget b = {.bare = true};
-        free_set(j, t);
-        struct place_plan *p = solve(j, &j->freed, j->pending, &b, err);
-        take_set(j, t);
-        if (!p)
-            return -1;
-        *out = p->feasible ? ROOM_YES : p->optimal ? ROOM_NO : ROOM_UNKNOWN;
-        place_free(p);
-    }
+    if (!*out && t->n > 1 && (w->no_network || w->max_nodes == 1) && room_of_parts(j, t, out, err))
+        return -1;
+    if (!*out && ask_room(j, t, out, err))
+        return -1;
     map_set_n(j->room, key_of(t), t->n * sizeof *t->item, (void *)(uintptr_t)*out);
     return 0;
 }

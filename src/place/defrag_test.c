@@ -90,6 +90,7 @@ static bool random_world(struct world *w, struct rng *r)
     }
     add_model(w, w->n, m[want]);
     w->spec[w->n]->want.no_ram = true;
+    w->spec[w->n]->want.max_nodes = (uint32_t)rng_below(r, 2);
     return w->n > 0;
 }
 

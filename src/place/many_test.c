@@ -56,6 +56,7 @@ static void random_world(struct world *w, struct rng *r, uint32_t items)
         left -= count;
         if (rng_below(r, 5) == 0)
             w->spec[i]->want.max_gpus = 1 + (uint32_t)rng_below(r, 2);
+        w->spec[i]->want.max_nodes = rng_below(r, 5) == 0;
         if (rng_below(r, 6) == 0)
             snprintf(w->spec[i]->want.anti_affinity.items[w->spec[i]->want.anti_affinity.n++],
                      CONSTRAINT_NAME, "m%u", (uint32_t)rng_below(r, i + 1));

@@ -86,7 +86,7 @@ struct trial {
     uint64_t room[PB_SLOTS];
     struct pb_ways *out;
     size_t cap;
-    uint32_t most;
+    uint32_t most, most_nodes;
 };
 
 uint32_t pb_slot(const struct cluster_snapshot *s, uint32_t node, uint32_t device)
@@ -143,6 +143,8 @@ static void offer(struct trial *t, uint32_t g)
         if (w.use[i] > t->room[i])
             return;
     w.k = (uint32_t)__builtin_popcount(w.nodes);
+    if (w.k > t->most_nodes)
+        return;
     w.ns = time_of(t, g);
     mem_grow(&t->out->items, &t->cap, (size_t)t->out->n + 1, sizeof w);
     t->out->items[t->out->n++] = w;
@@ -195,6 +197,7 @@ void pb_ways(const struct cluster_snapshot *s, const struct deployment_spec *spe
              const struct estimate_model *m, struct pb_ways *out)
 {
     struct trial t = {.s = s, .m = m, .out = out, .most = PB_DEV};
+    t.most_nodes = spec->want.max_nodes ? spec->want.max_nodes : PB_NODES;
     *out = (struct pb_ways){0};
     if (spec->want.max_gpus && spec->want.max_gpus < t.most)
         t.most = spec->want.max_gpus;
