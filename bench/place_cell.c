@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { MIN_REPEATS = 3, MAX_REPEATS = 9 };
+enum { MIN_REPEATS = 3, MAX_REPEATS = 9, LARGE_GPUS = 10000 };
 static const double ENOUGH_MS = 20, LONG_MS = 500; /* repeat up to; do not repeat beyond */
 
 /* The allocations of the first plan are counted and its answer is kept. */
@@ -35,9 +35,10 @@ static struct path_figures measure_path(struct cell *c, const struct cluster_sna
                                         const struct demand *d, bool explained, double *first_ms)
 {
     struct path_figures f = {0};
+    uint32_t n = explained && c->n_gpus >= LARGE_GPUS ? 1 : c->clusters;
     double ms[CELL_MAX_CLUSTERS];
     struct err err = {0};
-    for (uint32_t i = 0; i < c->clusters; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         struct place_plan *p;
         uint64_t peak_bytes;
         ms[i] = time_one(&s[i], d, explained, &peak_bytes, &p);
@@ -56,7 +57,7 @@ static struct path_figures measure_path(struct cell *c, const struct cluster_sna
         fprintf(stderr, "place_bench: %s %u %s: invalid: %s\n", c->family, c->n_gpus, c->model,
                 err.msg);
     *first_ms = ms[0];
-    f.median_ms = bench_middle(ms, c->clusters);
+    f.median_ms = bench_middle(ms, n);
     return f;
 }
 

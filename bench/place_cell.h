@@ -39,7 +39,8 @@ struct cell {
 
 /* Times are processor time of the thread, so other work on the machine counts little; of three or
  * more repeats on a cluster the middle one is taken, fewer where one takes over half a second.
- * `s` are the clusters, o->clusters of them. An invalid demand ends the program. */
+ * From 10,000 GPUs on explanations are timed on the first cluster only. `s` are the clusters,
+ * o->clusters of them. An invalid demand ends the program. */
 void cell_measure(struct cell *c, const struct cluster_snapshot *s, const struct demand *d,
                   const struct cell_opts *o);
 
