@@ -15,6 +15,7 @@ enum {
     ROUNDS = 8,
     ROUNDS_LARGE = 3, /* where a round takes long: tables of more than LARGE_TABLE cells */
     LARGE_TABLE = 1 << 18,
+    CLOSE = 4096, /* the part of a bound, costs apart, that is not worth another round */
 };
 
 /* ---- what a device is worth at a price ---- */
@@ -271,6 +272,7 @@ static struct point best_price(struct dual *t)
 {
     struct point lo = bound_at(t, 0), best = lo, hi, mid;
     uint64_t cost = bounds_size(t->b->n, t->o.k, t->b->g);
+    int64_t costs = t->o.by == BY_VALUE ? solver_least_cost(t->v, t->o.k, 0) : 0;
     if (lo.slope <= 0 || lo.value >= t->o.enough)
         return best;
     hi = bound_at(t, lambda_max(t));
@@ -282,7 +284,7 @@ static struct point best_price(struct dual *t)
         mid = bound_at(t, at);
         best = mid.value > best.value ? mid : best;
         __int128 most = lo.value + (__int128)lo.slope * (at - lo.lambda);
-        if (mid.slope == 0 || most - best.value <= best.value / 4096)
+        if (mid.slope == 0 || most - best.value <= (best.value - costs) / CLOSE)
             break;
         if (mid.slope > 0)
             lo = mid;

@@ -50,7 +50,9 @@ static void least_value(struct solver *v, struct bounds *b, uint32_t k, uint32_t
         have = s->value;
     bool proved = lb >= have;
     /* Deepen: answers close to the bound first, which proves or improves quickly. */
-    for (int64_t room = lb / 256 + 1; !proved; room = room < PLACE_INF / 8 ? room * 8 : PLACE_INF) {
+    int64_t first = (lb - solver_least_cost(v, k, b->free_g ? 0 : g)) / 256 + 1;
+    for (int64_t room = first > 0 ? first : 1; !proved;
+         room = room < PLACE_INF / 8 ? room * 8 : PLACE_INF) {
         have = s->feasible ? s->value : v->ceiling;
         x.below = lb < have - room ? lb + room : have;
         x.deadline = deadline(v);

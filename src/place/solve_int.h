@@ -12,18 +12,19 @@ struct solver {
     uint32_t n_nodes;
     uint64_t steps, budget;
     uint32_t n_layers;
-    uint32_t n_caps;          /* measures in use */
-    uint64_t want[CAP_COUNT]; /* measures of the whole model */
-    int64_t scale;            /* of ns in the value */
-    int64_t ceiling;          /* answers have less value than this */
-    bool costs;               /* somewhere a cost is not zero */
-    bool bound_by_size;       /* what fits is what the constraints allow: no others are set */
-    uint32_t k_holds;         /* fewer nodes are proved too few by size */
-    bool more_nodes;          /* fewer nodes than asked for may do, so that each has to be in use */
-    uint32_t n_by;            /* bounds kept: BY_TIME only where a limit and costs meet */
-    int64_t *floor_ns;        /* [x]: every layer from x on on its fastest kind, and the fastest
-                                 output layer */
-    struct net net_min;       /* the cheapest link there is */
+    uint32_t n_caps;                           /* measures in use */
+    uint64_t want[CAP_COUNT];                  /* measures of the whole model */
+    int64_t scale;                             /* of ns in the value */
+    int64_t ceiling;                           /* answers have less value than this */
+    bool costs;                                /* somewhere a cost is not zero */
+    int64_t least_node, least_main, least_dev; /* costs */
+    bool bound_by_size; /* what fits is what the constraints allow: no others are set */
+    uint32_t k_holds;   /* fewer nodes are proved too few by size */
+    bool more_nodes;    /* fewer nodes than asked for may do, so that each has to be in use */
+    uint32_t n_by;      /* bounds kept: BY_TIME only where a limit and costs meet */
+    int64_t *floor_ns;  /* [x]: every layer from x on on its fastest kind, and the fastest
+                           output layer */
+    struct net net_min; /* the cheapest link there is */
     uint16_t *stage_lo; /* [speed][e]: least start of a range to e in a device's longest time; n +
                            1: to the end with the output layer; or NULL */
     uint64_t (*stage_caps)[CAP_COUNT]; /* [speed]: most in a device's longest time; or NULL */
@@ -96,6 +97,8 @@ int64_t solver_extra(const struct solver *v, uint32_t main, const uint32_t *node
 /* Costs of a set of devices. */
 int64_t solver_cost(const struct solver *v, uint32_t main, const uint32_t *node,
                     const uint32_t *dev, uint32_t n);
+/* Costs of k nodes and g devices at least; g 0: of as few as can be. */
+int64_t solver_least_cost(const struct solver *v, uint32_t k, uint32_t g);
 /* The most devices an answer can use. */
 uint32_t solver_most(const struct solver *v);
 

@@ -186,6 +186,19 @@ static struct ranks *new_ranks(const struct problem *p)
     return ranks_new_within(p->need, lo < hi ? lo : hi, hi);
 }
 
+static void fill_least(struct solver *v)
+{
+    v->least_node = v->least_main = v->least_dev = PLACE_INF;
+    for (uint32_t i = 0; i < v->n_nodes; i++) {
+        const struct pnode *n = v->nodes[i].src;
+        v->least_node = n->cost < v->least_node ? n->cost : v->least_node;
+        if (v->nodes[i].main_ok && n->main_cost < v->least_main)
+            v->least_main = n->main_cost;
+        for (uint32_t d = 0; d < n->n_dev; d++)
+            v->least_dev = n->dev[d].cost < v->least_dev ? n->dev[d].cost : v->least_dev;
+    }
+}
+
 struct solver *solver_new(struct problem *p, uint64_t steps)
 {
     struct solver *v = mem_calloc(1, sizeof *v);
@@ -214,6 +227,7 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
         if (v->nodes[i].class_start == i)
             end = i;
     }
+    fill_least(v);
     prepare_floor(v);
     return v;
 }
@@ -278,20 +292,13 @@ uint32_t solver_row(const struct solver *v, int64_t *out)
     return n;
 }
 
-/* Costs of k nodes at least, one of them the main node, the others with a device each. */
-static int64_t least_cost(const struct solver *v, uint32_t k)
+/* One of the nodes is the main one, the others have a device each. */
+int64_t solver_least_cost(const struct solver *v, uint32_t k, uint32_t g)
 {
-    int64_t node = PLACE_INF, main = PLACE_INF, dev = PLACE_INF;
-    for (uint32_t i = 0; i < v->n_nodes; i++) {
-        const struct pnode *n = v->nodes[i].src;
-        node = n->cost < node ? n->cost : node;
-        if (v->nodes[i].main_ok && n->main_cost < main)
-            main = n->main_cost;
-        for (uint32_t d = 0; d < n->n_dev; d++)
-            dev = n->dev[d].cost < dev ? n->dev[d].cost : dev;
-    }
-    int64_t remote = value_mul(value_add(dev, v->p->hop_cost), k - 1);
-    return value_add(value_add(value_mul(node, k), main), k > 1 ? remote : dev);
+    g = g > k - 1 ? g : k > 1 ? k - 1 : 1;
+    int64_t nodes = value_add(value_mul(v->least_node, k), v->least_main);
+    nodes = value_add(nodes, value_mul(v->least_dev, g));
+    return v->costs ? value_add(nodes, value_mul(v->p->hop_cost, k - 1)) : 0;
 }
 
 int64_t solver_floor(const struct solver *v, uint32_t k)
@@ -303,7 +310,7 @@ int64_t solver_floor(const struct solver *v, uint32_t k)
                        ? v->net_min.once + (k - 1) * v->net_min.fixed + (k - 2) * fixed
                        : 0;
     int64_t value = value_mul(v->scale, v->floor_ns[0] + v->p->base_ns + more);
-    return v->costs ? value_add(value, least_cost(v, k)) : value;
+    return value_add(value, solver_least_cost(v, k, 0));
 }
 
 int64_t solver_cost(const struct solver *v, uint32_t main, const uint32_t *node,
