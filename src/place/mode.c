@@ -80,7 +80,7 @@ static void fill_speeds(const struct scene *c, const struct mode_opts *o, struct
         int64_t sum = 0;
         for (uint32_t l = 0; l < n; l++) {
             bool away = o->mode == MODE_MOE && l < o->n_moe;
-            sum += times_ns(times_layer(c->m, l, &c->speeds[i], away));
+            sum += scene_layer_ns(c, i, l, away);
             cum[l + 1] = in_ticks(o, sum);
         }
         p->speeds[i] = (struct speed){cum, in_ticks(o, c->hop_ns), in_ticks(o, c->output_ns[i])};
@@ -90,7 +90,7 @@ static void fill_speeds(const struct scene *c, const struct mode_opts *o, struct
     p->cpu_ns = mem_calloc(n + 1, sizeof *p->cpu_ns);
     int64_t sum = 0;
     for (uint32_t l = 0; l < n; l++) {
-        sum += times_ns(times_layer(c->m, l, NULL, false));
+        sum += scene_layer_ns(c, c->n_speeds, l, false);
         p->cpu_ns[l + 1] = in_ticks(o, sum) + in_ticks(o, c->hop_ns);
     }
 }

@@ -122,9 +122,14 @@ static uint64_t most_ram(const struct scene *c)
     return most;
 }
 
-/* The most that GPUs hold: one, and as many together as a plan may have. */
-struct rooms {
-    uint64_t one, all;
+/* What no plan with experts in RAM is better than, by how many blocks. */
+struct floors {
+    const struct scene *c;
+    uint64_t one;            /* the most that one GPU holds, */
+    uint64_t *nodes;         /* [k]: and k nodes together, with as many GPUs as a plan may have */
+    uint32_t n_nodes;        /* of them */
+    int64_t *ns;             /* [n]: every layer on its fastest kind */
+    int64_t node, main, dev; /* least costs */
 };
 
 static int descending(const void *a, const void *b)
@@ -133,52 +138,135 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static struct rooms rooms_of(const struct scene *c)
+/* The rooms of a node's GPUs, or of all, largest first; returns the sum of the first `most`. */
+static uint64_t sum_rooms(const struct scene *c, uint32_t first, uint32_t n, uint64_t *list)
 {
-    mem_auto uint64_t *list = mem_calloc((size_t)c->n_dev + 1, sizeof *list);
-    struct rooms r = {0};
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < c->n_dev; i++)
+    uint32_t len = 0, most = c->max_devices < c->m->n_layers ? c->max_devices : c->m->n_layers;
+    for (uint32_t i = first; i < first + n; i++)
         if (!c->dev[i].why)
-            list[n++] = scene_clamp(c->dev[i].room);
-    qsort(list, n, sizeof *list, descending);
-    for (uint32_t i = 0; i < n && i < c->max_devices && i < c->m->n_layers; i++)
-        r.all += list[i];
-    r.one = n ? list[0] : 0;
-    return r;
+            list[len++] = scene_clamp(c->dev[i].room);
+    if (len > most)
+        qsort(list, len, sizeof *list, descending);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < len && i < most; i++)
+        sum += list[i];
+    return sum;
 }
 
-/* Whatever the experts of n blocks leave on GPUs is too much for them: seen without a search. */
-static bool too_much(const struct scene *c, uint32_t n, const struct rooms *r)
+static void floor_rooms(struct floors *f)
 {
+    const struct scene *c = f->c;
+    mem_auto uint64_t *list = mem_calloc((size_t)c->n_dev + 1, sizeof *list);
+    uint64_t all = sum_rooms(c, 0, c->n_dev, list);
+    f->nodes = mem_calloc((size_t)c->s->n_nodes + 1, sizeof *f->nodes);
+    for (uint32_t i = 0; i < c->s->n_nodes; i++)
+        if (c->nodes[i].n_dev)
+            f->nodes[++f->n_nodes] = sum_rooms(c, c->nodes[i].first, c->nodes[i].n_dev, list);
+    qsort(f->nodes + 1, f->n_nodes, sizeof *f->nodes, descending);
+    for (uint32_t k = 1; k <= f->n_nodes; k++) {
+        f->nodes[k] += f->nodes[k - 1];
+        f->nodes[k] = f->nodes[k] < all ? f->nodes[k] : all;
+    }
+    for (uint32_t i = 0; i < c->n_dev; i++)
+        if (!c->dev[i].why && scene_clamp(c->dev[i].room) > f->one)
+            f->one = scene_clamp(c->dev[i].room);
+}
+
+/* The fastest kind for each layer; that of the output layer is left out. */
+static void floor_times(struct floors *f)
+{
+    const struct scene *c = f->c;
+    f->ns = mem_calloc((size_t)c->m->n_layers + 1, sizeof *f->ns);
+    for (uint32_t l = 0; l < c->m->n_layers; l++) {
+        int64_t near = INT64_MAX, away = INT64_MAX;
+        for (uint32_t i = 0; i + 1 < c->n_speeds; i++) {
+            int64_t x = scene_layer_ns(c, i, l, false), y = scene_layer_ns(c, i, l, true);
+            near = x < near ? x : near;
+            away = y < away ? y : away;
+        }
+        f->ns[0] += near;
+        f->ns[l + 1] = away - near;
+    }
+    for (uint32_t n = 1; n <= c->m->n_layers; n++)
+        f->ns[n] += f->ns[n - 1];
+}
+
+static void floor_costs(struct floors *f, const struct objective *o)
+{
+    f->node = f->main = f->dev = INT64_MAX;
+    for (uint32_t i = 0; i < f->c->s->n_nodes; i++) {
+        if (f->c->nodes[i].why)
+            continue;
+        f->node = o->node[i] < f->node ? o->node[i] : f->node;
+        f->main = o->main[i] < f->main ? o->main[i] : f->main;
+    }
+    for (uint32_t i = 0; i < f->c->n_dev; i++)
+        if (!f->c->dev[i].why && o->dev[0][i] < f->dev)
+            f->dev = o->dev[0][i];
+}
+
+/* Fewest nodes that could hold what is left on GPUs; 0: none can, seen without a search. */
+static uint32_t fewest_nodes(const struct floors *f, uint32_t n)
+{
+    const struct scene *c = f->c;
     uint64_t sum = 0;
     for (uint32_t l = 0; l < c->m->n_layers; l++) {
         const struct estimate_layer *x = &c->m->layers[l];
         uint64_t need = scene_clamp(x->weights - (l < n ? x->experts : 0)) + scene_clamp(x->kv);
-        if (need > r->one)
-            return true;
+        if (need > f->one)
+            return 0;
         sum += need;
     }
-    return sum > r->all;
+    for (uint32_t k = 1; k <= f->n_nodes; k++)
+        if (f->nodes[k] >= sum)
+            return k;
+    return 0;
 }
 
-/* Experts of the first n blocks in RAM, every n. More of them need fewer devices, fewer of them
- * less time: what is likely to be best comes first. */
+/* No plan with the experts of n blocks in RAM and k nodes has less value. */
+static int64_t least_value(const struct pass *p, const struct floors *f, uint32_t n, uint32_t k)
+{
+    const struct objective *o = p->o;
+    uint32_t far = k - 1, layers = f->c->m->n_layers;
+    int64_t ns = f->ns[n] - f->c->hop_ns, ticks = ns / o->tick_ns - (o->tick_ns > 1 ? layers : 0);
+    return p->o->offload + o->time_scale * (ticks > 0 ? ticks : 0) + k * f->node + f->main +
+           far * o->hop + (far ? far : 1) * f->dev;
+}
+
+static void try_experts(struct pass *p, const struct floors *f, uint32_t n)
+{
+    const struct scene *c = p->r->c;
+    uint32_t k = c->m->layers[n - 1].experts ? fewest_nodes(f, n) : 0;
+    if (!k || (p->best.feasible && least_value(p, f, n, k) >= p->best.value))
+        return;
+    if (scene_ram_moe(c, n) > most_ram(c) || (p->stage_ns && scene_moe_ns(c, n) > p->stage_ns))
+        return;
+    struct mode_opts o = {.mode = MODE_MOE, .n_moe = n, .gpus = true};
+    pass_nodes(p, &o, 1, p->r->max_nodes);
+}
+
+/* Experts of the first n blocks in RAM, every n. More of them need fewer nodes, fewer of them less
+ * time: where nodes come before time the most is tried first, which says on how many nodes it will
+ * be. From the least on, the first that fits is next to the best. */
 static void experts_in_ram(struct pass *p)
 {
     const struct scene *c = p->r->c;
-    uint32_t layers = c->m->n_layers;
+    struct floors f = {.c = c};
+    uint32_t most = c->m->n_layers;
     uint64_t ram = most_ram(c);
-    struct rooms rooms = rooms_of(c);
-    for (uint32_t i = 1; i <= layers; i++) {
-        uint32_t n = c->goal->by_tier ? layers + 1 - i : i;
-        if (!c->m->layers[n - 1].experts || scene_ram_moe(c, n) > ram || too_much(c, n, &rooms))
-            continue;
-        if (p->stage_ns && scene_moe_ns(c, n) > p->stage_ns)
-            continue;
-        struct mode_opts o = {.mode = MODE_MOE, .n_moe = n, .gpus = true};
-        pass_nodes(p, &o, 1, p->r->max_nodes);
-    }
+    while (most > 0 && (!c->m->layers[most - 1].experts || scene_ram_moe(c, most) > ram))
+        most--;
+    if (most == 0)
+        return;
+    floor_rooms(&f);
+    floor_times(&f);
+    floor_costs(&f, p->o);
+    if (c->goal->by_tier)
+        try_experts(p, &f, most);
+    for (uint32_t n = 1; n <= most - c->goal->by_tier; n++)
+        try_experts(p, &f, n);
+    free(f.nodes);
+    free(f.ns);
 }
 
 /* What is tried where nothing else fits: RAM of further nodes, if a GPU helps there. */

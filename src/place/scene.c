@@ -126,6 +126,10 @@ static void sort_speeds(struct scene *c, size_t *cap)
     }
     for (uint32_t i = 0; i < c->n_dev; i++)
         c->dev[i].speed = now[c->dev[i].speed];
+    size_t times = 2 * ((size_t)c->n_speeds + 1) * n;
+    c->layer_ns = mem_calloc(times, sizeof *c->layer_ns);
+    for (size_t i = 0; i < times; i++)
+        c->layer_ns[i] = -1;
 }
 
 /* ---- the scene ---- */
@@ -322,6 +326,7 @@ void scene_free(struct scene *c)
     free(c->speeds);
     free(c->ram_cpu);
     free(c->single_ns);
+    free(c->layer_ns);
     free(c->layers_ns);
     free(c->output_ns);
     free(c->pairs);
@@ -337,6 +342,16 @@ struct net scene_net(const struct scene *c, uint32_t a, uint32_t b)
     struct net_pair key = {.a = x < y ? x : y, .b = x < y ? y : x};
     const struct net_pair *p = bsearch(&key, c->pairs, c->n_pairs, sizeof key, by_pair);
     return p ? p->net : c->net_all;
+}
+
+int64_t scene_layer_ns(const struct scene *c, uint32_t speed, uint32_t layer, bool away)
+{
+    size_t n = c->m->n_layers, kinds = (size_t)c->n_speeds + 1;
+    int64_t *ns = &c->layer_ns[(away * kinds + speed) * n + layer];
+    const struct estimate_device_speed *d = speed < c->n_speeds ? &c->speeds[speed] : NULL;
+    if (*ns < 0)
+        *ns = times_ns(times_layer(c->m, layer, d, away));
+    return *ns;
 }
 
 int64_t scene_moe_ns(const struct scene *c, uint32_t n)

@@ -48,6 +48,7 @@ struct scene {
     uint64_t *ram_cpu;                    /* [x]: with the first x layers on its CPU, up to all */
     int64_t *layers_ns, *output_ns;       /* [speed]: of all layers, of the output layer */
     int64_t *single_ns;                   /* [speed]: whole model on one local device */
+    int64_t *layer_ns;                    /* what scene_layer_ns keeps; below 0: not known yet */
     int64_t hop_ns;
     int64_t floor_ns;    /* every layer on the kind that is fastest for it */
     int64_t most_gpu_ns; /* every layer on the GPU that is slowest for it */
@@ -93,6 +94,9 @@ bool mode_node(const struct scene *c, const struct mode_opts *o, uint32_t node, 
 
 /* What the main node's RAM must hold with the experts of n blocks in it. */
 uint64_t scene_ram_moe(const struct scene *c, uint32_t n);
+/* Time of one layer on one kind (n_speeds: the main node's CPU), rounded as everywhere; away: its
+ * experts are in RAM. Kept by the scene once it is known. */
+int64_t scene_layer_ns(const struct scene *c, uint32_t speed, uint32_t layer, bool away);
 /* Time per token that the CPU takes for the experts of n blocks. */
 int64_t scene_moe_ns(const struct scene *c, uint32_t n);
 uint64_t scene_clamp(uint64_t bytes); /* figures of foreign files, far below what sums overflow */
