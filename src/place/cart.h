@@ -55,6 +55,10 @@ int cart_init(struct cart *c, const struct cluster_snapshot *s, const struct pla
               uint32_t n, const struct prices *prices, struct err *err);
 void cart_done(struct cart *c);
 
+/* Of cart_init(): fills hosts and positions. ERR_NOT_FOUND, ERR_LIMIT. */
+int cart_find_places(struct cart *c, struct err *err);
+bool cart_same_gpu(const struct cluster_device *a, const struct cluster_device *b);
+
 /* Adds one unit of position p, not before the last one. False: it may not be there (maximum, slots,
  * an equal bundle is looked at elsewhere, no room). */
 bool cart_add(const struct cart *c, struct bundle *b, uint32_t p);

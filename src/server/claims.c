@@ -139,9 +139,9 @@ static void add_node(const struct server *s, const struct node_sums *sums,
     }
 }
 
-/* What runs or starts, with what it asks for, so that placement sees whom it may stand beside and
- * what could be moved. A part on a node that has not reported yet is not in the snapshot, and so
- * neither is its instance: what it holds elsewhere stays claimed. */
+/* What runs or starts, so that placement sees whom it may stand beside. A part on a node that has
+ * not reported yet is not in the snapshot, and so neither is its instance: what it holds elsewhere
+ * stays claimed. */
 static void add_instances(const struct server *s, struct cluster_snapshot *out)
 {
     void *value;
@@ -154,7 +154,6 @@ static void add_instances(const struct server *s, struct cluster_snapshot *out)
         STR_COPY(x.id, r->id);
         STR_COPY(x.deployment, r->d->spec->name);
         x.index = r->index;
-        x.spec = spec_to_json(r->d->spec);
         *snapshot_add_instance(out) = x;
     }
     map_free(nodes);
@@ -189,4 +188,11 @@ void sched_snapshot(const struct server *s, struct cluster_snapshot *out)
         out->engine_devices = CLUSTER_ENGINE_DEVICES;
     free(sums);
     map_free(nodes);
+}
+
+void sched_snapshot_specs(const struct server *s, struct cluster_snapshot *out)
+{
+    sched_snapshot(s, out);
+    for (uint32_t i = 0; i < out->n_instances; i++)
+        out->instances[i].spec = spec_to_json(state_replica(s, out->instances[i].id)->d->spec);
 }

@@ -239,6 +239,8 @@ void sched_retry(struct server *s);
 void sched_kick(struct server *s);
 /* The cluster as placement sees it: free memory is net of what our instances will still take. */
 void sched_snapshot(const struct server *s, struct cluster_snapshot *out);
+/* The same with the spec of every instance: what could be moved, and a file that says all. */
+void sched_snapshot_specs(const struct server *s, struct cluster_snapshot *out);
 /* Device's (or "ram") claims in bytes: all of them, and those that no reading shows yet. */
 struct claim_sums {
     uint64_t all, hidden;

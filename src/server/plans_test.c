@@ -140,7 +140,7 @@ static void instances_are_in_the_snapshot(void **state)
         want(&w, 200, "PATCH", "/api/v1/nodes/dale/labels", "%s", "{\"labels\":{\"zone\":\"b\"}}"));
     json_decref(deploy(&w, "m", ",\"gpus\":[\"hill:0\",\"dale:0\"],\"anti_affinity\":[\"x\"]"));
     until_is(&w, "m", "ready", "");
-    sched_snapshot(w.s, &live);
+    sched_snapshot_specs(w.s, &live);
     assert_int_equal(live.n_instances, 1);
     const struct cluster_instance *x = &live.instances[0];
     assert_string_equal(x->deployment, "m");

@@ -70,7 +70,7 @@ void rest_plan(const struct call *c)
         call_fail(c, &err);
         return;
     }
-    sched_snapshot(c->s, &q->snapshot);
+    sched_snapshot_specs(c->s, &q->snapshot);
     pending_begin(&q->pending, c->req);
     work_submit(c->s->work, run, done, q);
 }
@@ -78,7 +78,7 @@ void rest_plan(const struct call *c)
 void rest_snapshot(const struct call *c)
 {
     struct cluster_snapshot snapshot;
-    sched_snapshot(c->s, &snapshot);
+    sched_snapshot_specs(c->s, &snapshot);
     http_reply_json(c->req, 200, snapshot_to_json(&snapshot));
     snapshot_done(&snapshot);
 }
