@@ -445,7 +445,8 @@ static struct place_plan *copy_bare(const struct place_plan *from)
     p->bound_sum = from->bound_sum;
     p->a = from->a;
     p->a.parts = mem_calloc((size_t)from->a.n_parts + 1, sizeof *p->a.parts);
-    memcpy(p->a.parts, from->a.parts, from->a.n_parts * sizeof *p->a.parts);
+    if (from->a.n_parts)
+        memcpy(p->a.parts, from->a.parts, from->a.n_parts * sizeof *p->a.parts);
     return p;
 }
 
