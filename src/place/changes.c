@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "place/capacity.h"
+#include "place/objective.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -14,9 +15,18 @@ enum {
     CTX_STEP = 256, /* the engine rounds to this */
 };
 
+/* Fits, and is better than what there is. */
+static bool run(const struct search *x, const struct cluster_snapshot *s,
+                const struct deployment_spec *spec, const struct estimate_model *m, struct trial *t)
+{
+    trial_run(s, spec, m, x->trials, t);
+    t->fits = t->fits && t->tier < x->tier;
+    return t->fits;
+}
+
 bool changes_try(const struct search *x, const struct cluster_snapshot *s, struct trial *t)
 {
-    return trial_run(s, x->spec, x->m, x->trials, t);
+    return run(x, s, x->spec, x->m, t);
 }
 
 /* ---- the list ---- */
@@ -116,7 +126,7 @@ static bool try_opts(const struct search *x, enum kv_type kv, uint32_t ctx, stru
     o.ctx = ctx;
     struct estimate_model *m = estimate_new(x->d->facts, &o, NULL);
     *t = (struct trial){.sure = true, .tier = TIER_NONE};
-    bool fits = m && trial_run(x->s, x->spec, m, x->trials, t);
+    bool fits = m && run(x, x->s, x->spec, m, t);
     estimate_free(m);
     return fits;
 }
@@ -181,19 +191,24 @@ static void change_settings(const struct search *x)
 
 /* ---- constraints ---- */
 
-#define ROW(key)                                                                                   \
-    {                                                                                              \
-#key, offsetof(struct constraints, key), sizeof(((struct constraints *)0)->key)            \
-    }
+/* clang-format off */
+#define ROW_AS(name, key) {name, offsetof(struct constraints, key), sizeof(((struct constraints *)0)->key)}
+#define ROW(key) ROW_AS(#key, key)
+/* clang-format on */
 static const struct {
     const char *key;
     size_t at, size;
 } CONSTRAINTS[] = {
-    ROW(nodes),      ROW(exclude_nodes), ROW(gpus),       ROW(gpu_types), ROW(labels),
-    ROW(keep_whole), ROW(anti_affinity), ROW(max_nodes),  ROW(max_gpus),  ROW(gpus_per_replica),
-    ROW(min_tok_s),  ROW(no_ram),        ROW(no_network), ROW(n_split),
+    ROW(nodes),         ROW(exclude_nodes),
+    ROW(gpus),          ROW(gpu_types),
+    ROW(labels),        ROW(keep_whole),
+    ROW(anti_affinity), ROW(max_nodes),
+    ROW(max_gpus),      ROW(gpus_per_replica),
+    ROW(min_tok_s),     ROW(no_ram),
+    ROW(no_network),    ROW_AS("tensor_split", n_split),
 };
 #undef ROW
+#undef ROW_AS
 
 static bool is_set(const struct constraints *w, size_t i)
 {
@@ -220,7 +235,7 @@ static bool try_without(const struct search *x, const struct constraints *w, str
     *spec = *x->d->spec;
     spec->want = *w;
     mem_auto struct deployment_spec *better = trial_spec(spec, x->tier);
-    return trial_run(x->s, better, x->m, x->trials, t);
+    return run(x, x->s, better, x->m, t);
 }
 
 static void change_constraints(const struct search *x)
@@ -244,14 +259,23 @@ static void change_constraints(const struct search *x)
         changes_add(x, &t, NOTE_DROP_ALL);
 }
 
+/* Is a better tier what the policy would take, before all else? For those that compare time, price
+ * or sums first, it may not be. */
+static bool wants_better(const struct scene *c, const struct place_plan *p)
+{
+    if (!p->feasible)
+        return true;
+    return p->tier != TIER_ONE_GPU &&
+           (c->goal->counted || (c->goal->by_tier && p->tier >= TIER_RAM));
+}
+
 void changes_find(const struct cluster_snapshot *s, const struct place_demand *d,
                   struct place_plan *p)
 {
-    if (p->feasible && p->tier == TIER_ONE_GPU)
-        return;
     struct estimate_model *m = estimate_new(d->facts, &d->opts, NULL);
     struct scene *c = m ? scene_new(s, d->spec, m, NULL) : NULL;
-    if (!c) {
+    if (!c || !wants_better(c, p)) {
+        scene_free(c);
         estimate_free(m);
         return;
     }

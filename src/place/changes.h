@@ -12,7 +12,7 @@ struct search {
     const struct estimate_model *m;     /* of the demand */
     const struct scene *c;              /* of the demand as it is */
     struct place_plan *p;
-    enum place_tier tier; /* of the plan; TIER_NONE: a refusal */
+    enum place_tier tier; /* of the plan, which a change must better; TIER_NONE: a refusal */
     struct trials *trials;
 };
 

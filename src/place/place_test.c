@@ -487,7 +487,7 @@ static void test_engine_span(void **state)
     struct place_plan *p = place_plan(&x.s, &x.d, NULL, &err);
     assert_non_null(p);
     assert_false(p->feasible);
-    assert_int_equal(p->summary.code, NOTE_NO_FIT_WHOLE_SPAN);
+    assert_int_equal(p->summary.code, NOTE_NO_FIT_BYTES_SPAN);
     assert_int_equal(note_num_of(&p->summary, WORD_SPAN), CLUSTER_ENGINE_DEVICES);
     assert_non_null(change(p, NOTE_ENGINE_SPAN));
     uint32_t span = (uint32_t)note_num_of(&change(p, NOTE_ENGINE_SPAN)->what, WORD_N_GPUS);

@@ -49,6 +49,17 @@ static const struct scene_device *largest(const struct scene *c)
 
 /* ---- proof: nodes and GPUs ---- */
 
+/* The measure in which so many nodes and GPUs fall short, as figures of a note. */
+static void set_lacks(const struct telling *x, uint32_t b, uint64_t fits, struct note *n)
+{
+    if (b == CAP_BYTES)
+        note_num(note_num(n, WORD_FREE, fits), WORD_NEED, x->k->want[b]);
+    else
+        note_num(note_num(n, WORD_LAYERS_FIT, fits), WORD_LAYERS, x->k->want[b]);
+    if (b >= CAP_LARGE)
+        note_num(n, WORD_LAYER, capacity_large(x->k, b));
+}
+
 /* That no choice of so many nodes and GPUs holds the model: by the measure that shows it, else
  * because the search has tried them all. n_gpus UINT32_MAX: as many as there are. */
 static void prove_too_few(const struct telling *x, uint32_t n_nodes, uint32_t n_gpus)
@@ -65,14 +76,10 @@ static void prove_too_few(const struct telling *x, uint32_t n_nodes, uint32_t n_
     note_num(n, WORD_N_NODES, n_nodes);
     if (gpus)
         note_num(n, WORD_N_GPUS, n_gpus);
-    if (kind == 1)
-        note_num(note_num(n, WORD_FREE, fits), WORD_NEED, x->k->want[b]);
-    if (kind == 0 || kind == 2)
-        note_num(note_num(n, WORD_LAYERS_FIT, fits), WORD_LAYERS, x->k->want[b]);
-    if (kind == 2)
-        note_num(n, WORD_LAYER, capacity_large(x->k, b));
     if (kind == 3)
         note_num(n, WORD_LAYERS, x->c->m->n_layers);
+    else
+        set_lacks(x, b, fits, n);
 }
 
 static void prove_no_single(const struct telling *x)
@@ -108,21 +115,20 @@ static void prove_gpus(const struct telling *x)
 
 static void prove_no_gpus(const struct telling *x)
 {
-    uint32_t span = x->c->s->engine_devices;
+    static const enum note_code LACKS[] = {NOTE_PROOF_NO_GPUS_LAYERS, NOTE_PROOF_NO_GPUS_BYTES,
+                                           NOTE_PROOF_NO_GPUS_LARGE};
     uint64_t fits;
     uint32_t b = capacity_lacks(x->k, 0, x->k->most, &fits);
     struct notes *out = &x->p->proof;
     if (!x->c->n_usable)
         notes_add(out, NOTE_PROOF_NO_GPU_THERE);
-    else if (b == CAP_LAYERS)
-        note_num(
-            note_num(note_num(notes_add(out, NOTE_PROOF_NO_GPUS_LAYERS), WORD_N_GPUS, x->k->most),
-                     WORD_LAYERS_FIT, fits),
-            WORD_LAYERS, x->k->want[b]);
-    else if (!x->a->proved)
+    else if (b < CAP_COUNT)
+        set_lacks(x, b, fits,
+                  note_num(notes_add(out, LACKS[b < CAP_LARGE ? b : 2]), WORD_N_GPUS, x->k->most));
+    else if (x->a->bound_offload == 0)
         notes_add(out, NOTE_OPEN_NO_GPUS);
-    else if (x->k->most < x->c->n_usable && x->k->most == span)
-        note_num(notes_add(out, NOTE_PROOF_NO_GPUS_SPAN), WORD_SPAN, span);
+    else if (x->k->most < x->c->n_usable && x->k->most == x->c->s->engine_devices)
+        note_num(notes_add(out, NOTE_PROOF_NO_GPUS_SPAN), WORD_SPAN, x->k->most);
     else
         notes_add(out, NOTE_PROOF_NO_GPUS);
 }

@@ -263,8 +263,6 @@ static void refuse_limits(const struct ask *x)
         notes_add(&l, NOTE_LIMIT_NO_NETWORK);
     if (w->min_tok_s > 0)
         note_real(notes_add(&l, NOTE_LIMIT_TOK_S), WORD_TOK_S, w->min_tok_s);
-    if (w->n_split)
-        note_num(notes_add(&l, NOTE_LIMIT_SPLIT), WORD_N_GPUS, w->n_split);
     if (w->keep_whole.n)
         notes_add(&l, NOTE_LIMIT_KEEP_WHOLE);
     struct place_finding *f = l.n ? add(x->p, NOTE_AT_ALL) : NULL;
@@ -279,18 +277,20 @@ static void refuse_limits(const struct ask *x)
 static bool limited(const struct constraints *w)
 {
     return w->max_nodes || w->max_gpus || w->gpus_per_replica || w->no_network ||
-           w->min_tok_s > 0 || w->n_split || w->keep_whole.n;
+           w->min_tok_s > 0 || w->keep_whole.n;
 }
 
-static enum note_code summary_code(const struct ask *x, uint64_t fits)
+static enum note_code summary_code(const struct ask *x, uint32_t lacks)
 {
     const struct scene *c = x->c;
     bool span =
         c->s->engine_devices && x->k->most < c->n_usable && x->k->most == c->s->engine_devices;
     if (c->n_usable == 0)
         return NOTE_NO_FIT_NO_GPU;
-    if (fits < c->m->n_layers)
+    if (lacks == CAP_LAYERS)
         return span ? NOTE_NO_FIT_SPAN : NOTE_NO_FIT;
+    if (lacks == CAP_BYTES)
+        return span ? NOTE_NO_FIT_BYTES_SPAN : NOTE_NO_FIT_BYTES;
     if (!x->p->optimal)
         return NOTE_NO_FIT_UNPROVED;
     if (limited(&c->spec->want))
@@ -301,13 +301,17 @@ static enum note_code summary_code(const struct ask *x, uint64_t fits)
 static void summary(const struct ask *x)
 {
     struct note *n = &x->p->summary;
-    uint64_t layers = x->c->m->n_layers, bytes = 0;
-    uint64_t fits = capacity_sum(x->k, CAP_LAYERS, 0, x->k->most);
+    uint64_t layers = x->c->m->n_layers, bytes = 0, fits;
+    uint32_t lacks = capacity_lacks(x->k, 0, x->k->most, &fits);
     for (uint32_t l = 0; l < layers; l++)
         bytes = num_add_sat(bytes, num_add_sat(x->c->m->layers[l].weights, x->c->m->layers[l].kv));
-    note_set(n, summary_code(x, fits));
-    note_num(note_num(n, WORD_LAYERS, layers), WORD_LAYER, bytes / layers);
+    note_set(n, summary_code(x, lacks));
     uint64_t has = word_at(n->code)->params;
+    note_num(n, WORD_LAYERS, layers);
+    if (has >> WORD_LAYER & 1)
+        note_num(n, WORD_LAYER, bytes / layers);
+    if (has >> WORD_NEED & 1)
+        note_num(note_num(n, WORD_NEED, x->k->want[lacks]), WORD_FREE, fits);
     if (has >> WORD_LAYERS_FIT & 1)
         note_num(n, WORD_LAYERS_FIT, fits);
     if (has >> WORD_N_GPUS & 1)
