@@ -385,6 +385,28 @@ static void test_method(enum method m, uint32_t cases)
     bench_free(x);
 }
 
+/* Instances that once were answered wrongly. */
+static void test_found(void **state)
+{
+    static const struct {
+        enum method m;
+        uint64_t seed;
+    } FOUND[] = {
+        /* Numbers of devices that a budget left open by size were not looked at again. */
+        {SUBSETS, 332891442983},
+        {SUBSETS, 340399247143},
+    };
+    struct bench *x = bench_new(0);
+    for (size_t i = 0; i < ARRAY_LEN(FOUND); i++) {
+        struct err err = {0};
+        x->r.state = FOUND[i].seed;
+        if (run(x, FOUND[i].m, &err))
+            fail_msg("%s, seed %llu: %s", METHOD_NAMES[FOUND[i].m],
+                     (unsigned long long)FOUND[i].seed, err.msg);
+    }
+    bench_free(x);
+}
+
 static void test_orders(void **state)
 {
     test_method(ORDERS, 3000);
@@ -405,9 +427,8 @@ static void test_plans(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_subsets),
+        cmocka_unit_test(test_found),   cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_uniform), cmocka_unit_test(test_subsets),
         cmocka_unit_test(test_plans),
     };
     if (argc > 1)

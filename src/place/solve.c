@@ -231,9 +231,10 @@ static void by_size(struct pass *p, struct solution *s)
 static void by_turns(struct pass *p, uint32_t g, struct solution *s)
 {
     solution_done(s);
-    g = first_by_size(p, g, s);
+    first_by_size(p, g, s);
     solution_done(s);
-    s->proved = true;
+    g = p->bound_g ? p->bound_g : p->most + 1; /* what was not settled by size is looked at again */
+    s->proved = p->proved = true;
     for (p->bound_g = 0; g <= p->most && !s->feasible; g++) {
         least_value(p->v, &p->t.b, p->k, g, s);
         if (!p->bound_g && (s->feasible || !s->proved))
