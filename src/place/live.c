@@ -20,9 +20,11 @@ struct live {
     struct map *nodes;
     struct live_model **models;
     uint32_t n_models;
-    uint32_t *at;            /* by id of a claim: its place in s.instances, or UINT32_MAX */
-    uint32_t *id;            /* by place in s.instances: the claim's id */
-    uint32_t n_ids, n_given; /* n_given: instances the snapshot had at the start */
+    uint32_t *at;   /* by id of a claim: its place in s.instances; of a free id: the next one */
+    uint32_t *id;   /* by place in s.instances: the claim's id */
+    uint32_t n_ids; /* given out so far, as long as none was free */
+    uint32_t spare; /* a free id; UINT32_MAX: none */
+    uint64_t cells; /* in use, of LIVE_MAX_CELLS */
     size_t cap_at, cap_id;
     struct live_counts counts;
 };
@@ -32,7 +34,7 @@ struct live *live_new(const struct cluster_snapshot *s)
     struct live *l = mem_calloc(1, sizeof *l);
     snapshot_copy(&l->s, s);
     l->nodes = hold_nodes(&l->s);
-    l->n_given = s->n_instances;
+    l->spare = UINT32_MAX;
     return l;
 }
 
@@ -63,6 +65,14 @@ struct live_counts live_counts(const struct live *l)
     return l->counts;
 }
 
+static uint64_t cells_of(const struct cluster_snapshot *s)
+{
+    uint64_t n = s->n_nodes;
+    for (uint32_t i = 0; i < s->n_nodes; i++)
+        n += s->nodes[i].n_devices;
+    return n;
+}
+
 int live_demand(struct live *l, const struct place_demand *d, const struct estimate_model *m,
                 uint32_t *id, struct err *err)
 {
@@ -73,7 +83,9 @@ int live_demand(struct live *l, const struct place_demand *d, const struct estim
     x->d = *d;
     x->d.spec = &x->spec;
     x->m = m ? m : (x->made = estimate_new(d->facts, &d->opts, err));
-    bool follows = x->m && live_index_follows(&x->spec);
+    uint64_t cells = cells_of(&l->s);
+    bool follows =
+        x->m && live_index_follows(&x->spec) && l->cells + cells <= (uint64_t)LIVE_MAX_CELLS;
     if (follows)
         x->index = live_index_new(&l->s, &x->spec, x->m, err);
     if (!x->m || (follows && !x->index)) {
@@ -83,6 +95,7 @@ int live_demand(struct live *l, const struct place_demand *d, const struct estim
     }
     l->models = mem_realloc(l->models, (size_t)l->n_models + 1, sizeof(struct live_model *));
     l->models[l->n_models] = x;
+    l->cells += follows ? cells : 0;
     *id = l->n_models++;
     return 0;
 }
@@ -142,9 +155,11 @@ int live_claim(struct live *l, const struct assignment *a, const char *deploymen
     *snapshot_add_instance(&l->s) = i;
     mem_grow(&l->at, &l->cap_at, (size_t)l->n_ids + 1, sizeof *l->at);
     mem_grow(&l->id, &l->cap_id, (size_t)place + 1, sizeof *l->id);
-    l->at[l->n_ids] = place;
-    l->id[place] = l->n_ids;
-    *id = l->n_ids++;
+    *id = l->spare == UINT32_MAX ? l->n_ids++ : l->spare;
+    if (*id == l->spare)
+        l->spare = l->at[*id];
+    l->at[*id] = place;
+    l->id[place] = *id;
     return 0;
 }
 
@@ -159,5 +174,6 @@ void live_release(struct live *l, uint32_t id)
     l->s.n_instances--;
     l->id[place] = l->id[last];
     l->at[l->id[place]] = place;
-    l->at[id] = UINT32_MAX;
+    l->at[id] = l->spare;
+    l->spare = id;
 }

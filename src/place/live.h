@@ -21,6 +21,8 @@
 enum {
     LIVE_MAX_DEMANDS = 256,
     LIVE_MAX_INSTANCES = CLUSTER_MAX_INSTANCES,
+    LIVE_MAX_CELLS = 8 << 20, /* demands times nodes and devices that are kept up to date, some 100
+                                 bytes each; demands beyond are planned from scratch */
 };
 
 struct live;

@@ -170,10 +170,55 @@ static void test_steps(void **state)
     assert_true(sum.by_gpu > worlds * 10 && sum.by_node > worlds * 2 && sum.full > worlds * 2);
 }
 
+static void test_errors(void **state)
+{
+    struct rng r = {9};
+    struct world w;
+    struct err err = {0};
+    uint32_t id;
+    do {
+        world_init(&w, &r);
+        struct place_plan *p = live_place(w.l, w.id[0], &err);
+        bool fits = p && p->feasible && p->a.parts[0].uuid[0];
+        if (!fits) {
+            place_free(p);
+            world_done(&w);
+            continue;
+        }
+        const struct cluster_snapshot *s = live_snapshot(w.l);
+        uint32_t n = s->n_instances;
+        assert_int_equal(live_claim(w.l, &p->a, "m0", 0, &id, &err), 0);
+        assert_int_equal(s->n_instances, n + 1);
+        assert_string_equal(s->instances[n].deployment, "m0");
+        /* What is not free is not given, and nothing of it is taken. */
+        p->a.host_weights_bytes = UINT64_MAX;
+        assert_int_equal(live_claim(w.l, &p->a, "m0", 1, &id, &err), -1);
+        assert_int_equal(err.code, ERR_NO_PLACEMENT);
+        assert_int_equal(s->n_instances, n + 1);
+        snprintf(p->a.parts[0].uuid, sizeof p->a.parts[0].uuid, "gpu-of-another-cluster");
+        assert_int_equal(live_claim(w.l, &p->a, "m0", 1, &id, &err), -1);
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+        live_release(w.l, id);
+        for (uint32_t i = 0; i < s->n_nodes; i++)
+            for (uint32_t k = 0; k < s->nodes[i].n_devices; k++)
+                assert_int_equal(s->nodes[i].devices[k].free_bytes,
+                                 w.s.nodes[i].devices[k].free_bytes);
+        place_free(p);
+        break;
+    } while (true);
+    struct place_demand d = {.spec = w.spec[0]};
+    for (uint32_t i = DEMANDS; i < LIVE_MAX_DEMANDS; i++)
+        assert_int_equal(live_demand(w.l, &d, w.m[0], &id, &err), 0);
+    assert_int_equal(live_demand(w.l, &d, w.m[0], &id, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_errors),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
