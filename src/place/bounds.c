@@ -10,11 +10,6 @@ uint64_t bounds_size(uint32_t n, uint32_t k, uint32_t g)
     return ((uint64_t)n + 1) * (k + 1) * ((uint64_t)g + 1) * 2;
 }
 
-static bool first_of_kind(const struct bounds *b, uint32_t i)
-{
-    return i == 0 || b->nodes[i].class_start != b->nodes[i - 1].class_start;
-}
-
 static int64_t *place_share(const struct snode *s, struct share *x, int64_t *at)
 {
     x->least = (struct held *)at;
@@ -24,24 +19,32 @@ static int64_t *place_share(const struct snode *s, struct share *x, int64_t *at)
     return x->last + s->n_dev + s->n_groups;
 }
 
+static size_t shares_size(const struct bounds *b, const struct bnode *x)
+{
+    size_t n = x->s->n_dev, one = 4 * (n + 1) + 2 * (n + x->s->n_groups);
+    return x->first ? 2 * b->n_by * one + 2 * n : 0;
+}
+
 void bounds_alloc(struct bounds *b)
 {
-    size_t cells = (size_t)bounds_size(b->n, b->k, b->g);
+    size_t cells = (size_t)bounds_size(b->n, b->k, b->g), shares = 1;
     b->cap = mem_calloc(cells * b->n_caps, sizeof *b->cap);
     for (uint32_t i = 0; i < b->n_by; i++)
         b->tim[i] = mem_calloc(2 * cells, sizeof **b->tim);
-    size_t shares = 0;
     for (uint32_t i = 0; i < b->n; i++)
-        shares +=
-            first_of_kind(b, i) ? 6 * (size_t)b->nodes[i].n_dev + b->nodes[i].n_groups * 2 + 4 : 0;
-    int64_t *at = b->shares = mem_calloc(2 * b->n_by * shares + 1, sizeof *at);
+        shares += shares_size(b, &b->nodes[i]);
+    int64_t *at = b->shares = mem_calloc(shares, sizeof *at);
     for (uint32_t i = 0; i < b->n; i++) {
-        struct snode *s = &b->nodes[i];
-        if (!first_of_kind(b, i))
-            memcpy(s->by, s[-1].by, sizeof s->by);
-        else
-            for (uint32_t k = 0; k < 2 * b->n_by; k++)
-                at = place_share(s, &s->by[k / 2][k % 2], at);
+        struct bnode *x = &b->nodes[i];
+        if (!x->first) {
+            memcpy(x->by, x[-1].by, sizeof x->by);
+            x->dev = x[-1].dev;
+            continue;
+        }
+        for (uint32_t k = 0; k < 2 * b->n_by; k++)
+            at = place_share(x->s, &x->by[k / 2][k % 2], at);
+        x->dev = (struct quote_ns *)at;
+        at += 2 * (size_t)x->s->n_dev;
     }
 }
 
@@ -57,7 +60,8 @@ void bounds_done(struct bounds *b)
 /* Entries that no choice of devices leads to stay negative in every measure. */
 static void room_for(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint32_t m)
 {
-    const struct snode *s = &b->nodes[i];
+    const struct bnode *x = &b->nodes[i];
+    const struct snode *s = x->s;
     uint32_t n = b->n_caps, most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
     int64_t *out = b->cap + BOUNDS_AT(b, i, k, g, m) * n;
     memcpy(out, b->cap + BOUNDS_AT(b, i + 1, k, g, m) * n, n * sizeof *out);
@@ -71,9 +75,8 @@ static void room_for(struct bounds *b, uint32_t i, uint32_t k, uint32_t g, uint3
             const int64_t *rest =
                 b->cap + BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, m - main) * n;
             for (uint32_t c = 0; rest[0] >= 0 && c < n; c++) {
-                uint64_t own = s->cap[c][q] + (main ? s->cpu_cap[c] : 0);
-                int64_t x = rest[c] + (int64_t)own;
-                out[c] = x > out[c] ? x : out[c];
+                int64_t sum = rest[c] + (int64_t)(snode_cap(s, c, q) + (main ? x->cpu[c] : 0));
+                out[c] = sum > out[c] ? sum : out[c];
             }
         }
     }
@@ -96,11 +99,11 @@ static void keep_least(int64_t *best, int64_t x)
 }
 
 /* One more node with q devices, for all four of "main, last still needed". */
-static void time_with(const struct bounds *b, uint32_t by, const struct snode *s, uint32_t q,
-                      const int64_t *rest, int64_t *out)
+static void time_with(const struct bnode *node, uint32_t by, uint32_t q, const int64_t *rest,
+                      int64_t *out)
 {
-    for (uint32_t main = q ? 0 : 1; main <= s->main_ok; main++) {
-        const struct share *x = &s->by[by][main];
+    for (uint32_t main = q ? 0 : 1; main <= node->s->main_ok; main++) {
+        const struct share *x = &node->by[by][main];
         for (uint32_t m = main; m < 2; m++) {
             const int64_t *r = rest + (m - main) * 2;
             keep_least(&out[m * 2], sum_of(r[0], x->least[q].value));
@@ -112,14 +115,14 @@ static void time_with(const struct bounds *b, uint32_t by, const struct snode *s
 
 static void time_at(struct bounds *b, uint32_t by, uint32_t i, uint32_t k, uint32_t g)
 {
-    const struct snode *s = &b->nodes[i];
+    const struct snode *s = b->nodes[i].s;
     int64_t *tim = b->tim[by], *out = tim + BOUNDS_AT(b, i, k, g, 0) * 2;
     uint32_t most = b->free_g ? s->n_dev : s->n_dev < g ? s->n_dev : g;
     memcpy(out, tim + BOUNDS_AT(b, i + 1, k, g, 0) * 2, 4 * sizeof *out);
     for (uint32_t q = 0; k && q <= most; q++)
         if (snode_takes(s, q))
-            time_with(b, by, s, q, tim + BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, 0) * 2,
-                      out);
+            time_with(&b->nodes[i], by, q,
+                      tim + BOUNDS_AT(b, i + 1, k - 1, b->free_g ? 0 : g - q, 0) * 2, out);
     for (uint32_t m = 0; m < 4; m++)
         out[m] = out[m] < -PLACE_INF ? -PLACE_INF : out[m];
 }
@@ -167,7 +170,7 @@ static int64_t least_of(const struct bounds *b, uint32_t by, uint32_t i, const s
 /* The choice at node i that the least value in its table stands for; its units, 0 when left out. */
 static int64_t chosen(const struct bounds *b, uint32_t by, uint32_t i, struct open *o)
 {
-    const struct snode *s = &b->nodes[i];
+    const struct snode *s = b->nodes[i].s;
     int64_t least = least_of(b, by, i, o);
     if (o->k == 0 || least_of(b, by, i + 1, o) == least)
         return 0;
@@ -177,7 +180,7 @@ static int64_t chosen(const struct bounds *b, uint32_t by, uint32_t i, struct op
             uint32_t main = x / 2, last = x % 2;
             if (main > o->m || last > o->last || (main && !s->main_ok))
                 continue;
-            const struct share *of = &s->by[by][main];
+            const struct share *of = &b->nodes[i].by[by][main];
             const struct held *own = last ? &of->with_last[q] : &of->least[q];
             struct open rest = {o->k - 1, b->free_g ? 0 : o->g - q, o->m - main, o->last - last};
             if (sum_of(least_of(b, by, i + 1, &rest), own->value) != least)

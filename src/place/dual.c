@@ -109,11 +109,10 @@ static int64_t down(int64_t value, int64_t scale)
     return value / scale - (value % scale < 0);
 }
 
-int64_t dual_device(const struct dual *t, const struct pdev *d, int64_t *last_ns)
+struct quote_ns dual_device(const struct dual *t, const struct pdev *d)
 {
     struct quote q = quote_device(t, d);
-    *last_ns = down(q.last.value, t->scale);
-    return down(q.any.value, t->scale);
+    return (struct quote_ns){down(q.any.value, t->scale), down(q.last.value, t->scale)};
 }
 
 /* ---- what a node is worth ---- */
@@ -183,14 +182,17 @@ static struct held price_cpu(const struct dual *t, const struct snode *s)
     return best;
 }
 
-static void price_node(const struct dual *t, struct snode *s)
+static void price_node(const struct dual *t, struct bnode *node)
 {
     const struct solver *v = t->v;
+    const struct snode *s = node->s;
     bool costs = t->o.by == BY_VALUE;
     for (uint32_t d = 0; d < s->n_dev; d++) {
         const struct pdev *x = &s->src->dev[d];
         bool same = d && x->speed == x[-1].speed && x->rank == x[-1].rank;
         t->own[d] = same ? t->own[d - 1] : quote_device(t, x);
+        node->dev[d].any = down(t->own[d].any.value, t->scale);
+        node->dev[d].last = down(t->own[d].last.value, t->scale);
     }
     for (uint32_t main = 0; main < 2; main++) {
         int64_t hop = main ? 0 : value_mul(t->scale, v->net_min.fixed);
@@ -205,7 +207,7 @@ static void price_node(const struct dual *t, struct snode *s)
         struct held own = main ? price_cpu(t, s) : (struct held){0};
         own.value = costs ? value_add(own.value, s->src->cost) : own.value;
         own.value = costs && main ? value_add(own.value, s->src->main_cost) : own.value;
-        price_share(t, s, own, &s->by[t->o.by][main]);
+        price_share(t, s, own, &node->by[t->o.by][main]);
     }
 }
 
@@ -223,8 +225,8 @@ static struct point bound_at(struct dual *t, int64_t lambda)
     int64_t want = t->units[v->n_layers];
     t->lambda = lambda;
     fill_gains(t);
-    for (uint32_t i = 0; i < b->n; i++) /* of equal ones the first shares */
-        if (i == 0 || b->nodes[i].class_start != b->nodes[i - 1].class_start)
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->nodes[i].first)
             price_node(t, &b->nodes[i]);
     bounds_fill_time(b, t->o.by);
     v->steps += bounds_size(b->n, t->o.k, b->g) / 4 + 1;
@@ -330,7 +332,7 @@ struct dual *dual_new(struct solver *v, struct bounds *b, const struct dual_opts
     struct dual *t = mem_calloc(1, sizeof *t);
     size_t n = v->n_layers + 1, most = 0;
     for (uint32_t i = 0; i < b->n; i++)
-        most = b->nodes[i].n_dev > most ? b->nodes[i].n_dev : most;
+        most = b->nodes[i].s->n_dev > most ? b->nodes[i].s->n_dev : most;
     *t = (struct dual){.v = v, .b = b, .o = *o, .scale = value_scale(v, o->by)};
     t->units = mem_calloc((v->p->n_speeds + 3) * n, sizeof *t->units);
     t->rest_ns = t->units + n;

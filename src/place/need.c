@@ -2,8 +2,7 @@
 #include "place/need.h"
 
 #include "base/mem.h"
-
-#include <string.h>
+#include "place/sort.h"
 
 void need_init(struct need *n, uint32_t n_layers)
 {
@@ -105,11 +104,6 @@ void fit_fill(struct fit *f, const struct need *n, uint64_t room)
 
 /* ---- ranks ---- */
 
-struct range { /* a need of a range of layers; e is n + 1 with the output layer */
-    uint64_t need;
-    uint16_t s, e;
-};
-
 struct entry {
     uint64_t need;
     uint64_t cap[CAP_COUNT];
@@ -127,33 +121,6 @@ static int by_size(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
-}
-
-/* Byte by byte from the least: there are up to n^2 / 2, and comparing them costs more. */
-static void sort_ranges(struct range *a, size_t n)
-{
-    uint64_t most = 0;
-    for (size_t i = 0; i < n; i++)
-        most |= a[i].need;
-    mem_auto struct range *other = mem_calloc(n, sizeof *other);
-    struct range *from = a, *to = other;
-    for (uint32_t shift = 0; shift < 64 && most >> shift; shift += 8) {
-        size_t at[256] = {0}, sum = 0;
-        for (size_t i = 0; i < n; i++)
-            at[from[i].need >> shift & 255]++;
-        for (uint32_t d = 0; d < 256; d++) {
-            size_t of = at[d];
-            at[d] = sum;
-            sum += of;
-        }
-        for (size_t i = 0; i < n; i++)
-            to[at[from[i].need >> shift & 255]++] = from[i];
-        struct range *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != a)
-        memcpy(a, from, n * sizeof *a);
 }
 
 /* Sizes that start a class of large layers: where the distinct sizes jump most, as a ratio. */
@@ -202,8 +169,8 @@ static void fill_measures(struct ranks *r)
     }
 }
 
-struct ranges { /* those that some room tells apart; the smaller ones only count together */
-    struct range *a;
+struct ranges {      /* those that some room tells apart; the smaller ones only count together */
+    struct keyed *a; /* by need; the item is the start and the end */
     size_t n, cap;
     struct entry base;
     bool any_base;
@@ -230,7 +197,7 @@ static void add_range(const struct ranks *r, struct ranges *all, uint64_t need, 
         return;
     }
     mem_grow(&all->a, &all->cap, all->n + 1, sizeof *all->a);
-    all->a[all->n++] = (struct range){need, (uint16_t)s, (uint16_t)e};
+    all->a[all->n++] = (struct keyed){need, s << 16 | e};
 }
 
 static void add_ranges(const struct ranks *r, struct ranges *all)
@@ -266,18 +233,18 @@ struct ranks *ranks_new_within(const struct need *n, uint64_t lo, uint64_t hi)
     fill_measures(r);
     struct ranges all = {.lo = lo, .hi = hi};
     add_ranges(r, &all);
-    sort_ranges(all.a, all.n);
+    sort_keyed(all.a, all.n);
     r->e = mem_calloc(all.n + 1, sizeof *r->e);
     if (all.any_base)
         r->e[r->n_entries++] = all.base;
     for (size_t i = 0; i < all.n; i++) {
         uint32_t k = r->n_entries;
-        if (k && r->e[k - 1].need == all.a[i].need)
+        if (k && r->e[k - 1].need == all.a[i].key)
             k--;
         else if (k)
             r->e[k] = r->e[k - 1];
-        r->e[k].need = all.a[i].need;
-        add_caps(r, &r->e[k], all.a[i].s, all.a[i].e);
+        r->e[k].need = all.a[i].key;
+        add_caps(r, &r->e[k], all.a[i].item >> 16, all.a[i].item & 0xffff);
         r->n_entries = k + 1;
     }
     free(all.a);

@@ -106,9 +106,10 @@ bool prepare_enough(const struct solver *v, uint32_t most)
         uint64_t cpu = 0;
         for (uint32_t i = 0; i < v->n_nodes; i++) {
             const struct snode *s = &v->nodes[i];
-            cpu = s->cpu_cap[c] > cpu ? s->cpu_cap[c] : cpu;
+            uint64_t own = snode_cpu(v, s, c);
+            cpu = own > cpu ? own : cpu;
             for (uint32_t d = 0; d < s->n_dev; d++)
-                top_add(&t, s->cap[c][d + 1] - s->cap[c][d]);
+                top_add(&t, snode_cap(s, c, d + 1) - snode_cap(s, c, d));
         }
         enough = t.sum + cpu >= v->want[c];
         free(t.item);
@@ -116,41 +117,123 @@ bool prepare_enough(const struct solver *v, uint32_t most)
     return enough;
 }
 
-uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
-                       struct snode **out, bool *cut)
-{
+/* Could k nodes hold the model when one of this kind is among them? */
+struct sums {
     struct top top[CAP_COUNT];
-    uint64_t cpu[CAP_COUNT] = {0};
+    uint64_t cpu[CAP_COUNT];
+};
+
+static void sums_init(const struct solver *v, uint32_t k, struct sums *x)
+{
+    *x = (struct sums){0};
     for (uint32_t c = 0; c < v->n_caps; c++) {
-        top[c] = (struct top){.item = mem_calloc(k, sizeof *top[c].item), .k = k};
+        x->top[c] = (struct top){.item = mem_calloc(k, sizeof *x->top[c].item), .k = k};
         for (uint32_t i = 0; i < v->n_nodes; i++) {
             const struct snode *s = &v->nodes[i];
-            top_add(&top[c], s->cap[c][s->n_dev]);
-            cpu[c] = s->main_ok && s->cpu_cap[c] > cpu[c] ? s->cpu_cap[c] : cpu[c];
+            uint64_t cpu = s->main_ok ? snode_cpu(v, s, c) : 0;
+            top_add(&x->top[c], snode_cap(s, c, s->n_dev));
+            x->cpu[c] = cpu > x->cpu[c] ? cpu : x->cpu[c];
         }
     }
-    struct snode *list = mem_calloc(v->n_nodes + 1, sizeof *list);
-    uint32_t n = 0;
+}
+
+static void sums_done(struct sums *x)
+{
+    for (uint32_t c = 0; c < CAP_COUNT; c++)
+        free(x->top[c].item);
+}
+
+static bool sums_may(const struct solver *v, const struct sums *x, const struct snode *s)
+{
+    for (uint32_t c = 0; c < v->n_caps; c++)
+        if (with(&x->top[c], snode_cap(s, c, s->n_dev)) + x->cpu[c] < v->want[c])
+            return false;
+    return true;
+}
+
+/* Is every layer on speed a as fast as on b? */
+static bool as_fast(const struct solver *v, uint32_t a, uint32_t b)
+{
+    const struct speed *x = &v->p->speeds[a], *y = &v->p->speeds[b];
+    bool fast = a <= b && x->fixed <= y->fixed && x->tail <= y->tail;
+    for (uint32_t l = 0; a != b && fast && l < v->n_layers; l++)
+        fast = layer_ns(x->cum, l) <= layer_ns(y->cum, l);
+    return fast;
+}
+
+/* Does node a do whatever b does, and at no more cost? Device by device in their order, which finds
+ * most of it. */
+static bool replaces(const struct solver *v, const bool *fast, const struct snode *a,
+                     const struct snode *b)
+{
+    const struct pnode *x = a->src, *y = b->src;
+    if (a->n_dev < b->n_dev || x->special || y->special || a->cpu_lay < b->cpu_lay ||
+        x->cost > y->cost)
+        return false;
+    if (b->main_ok && (!a->main_ok || x->main_cost > y->main_cost))
+        return false;
+    if (x->all_or_none && (!y->all_or_none || a->n_dev != b->n_dev))
+        return false;
+    for (uint32_t i = 0; i < b->n_dev; i++) {
+        const struct pdev *p = &x->dev[i], *q = &y->dev[i];
+        bool ram = (p->speed == v->p->remote_only) != (q->speed == v->p->remote_only);
+        if (p->rank < q->rank || p->cost > q->cost || ram ||
+            !fast[p->speed * v->p->n_speeds + q->speed])
+            return false;
+    }
+    return true;
+}
+
+/* How many of the list, up to k, replace this one. */
+static uint32_t replaced_by(const struct solver *v, const bool *fast, const struct bnode *list,
+                            uint32_t n, const struct snode *s, uint32_t k)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n && found < k; i++)
+        found += replaces(v, fast, list[i].s, s);
+    return found;
+}
+
+static void add_kind(const struct solver *v, uint32_t lo, uint32_t n, struct bnode *to)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct snode *s = &v->nodes[lo + i];
+        to[i] = (struct bnode){.s = s, .first = i == 0};
+        for (uint32_t c = 0; c < v->n_caps; c++)
+            to[i].cpu[c] = snode_cpu(v, s, c);
+    }
+}
+
+uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
+                       struct bnode **out, bool *cut)
+{
+    struct sums sums;
+    struct bnode *list = NULL;
+    uint32_t n = 0, speeds = v->p->n_speeds;
+    size_t cap = 0;
+    mem_auto bool *fast = mem_calloc((size_t)speeds * speeds + 1, sizeof *fast);
+    for (uint32_t i = 0; i < speeds * speeds; i++)
+        fast[i] = as_fast(v, i / speeds, i % speeds);
+    sums_init(v, k, &sums);
     *cut = false;
     /* One kind at a time, from either end of the sorted list. */
     for (uint32_t done = 0, lo, hi; done < v->n_nodes && !*cut; done += hi - lo) {
         lo = ascending ? v->nodes[v->n_nodes - 1 - done].class_start : done;
         hi = v->nodes[lo].class_end;
         const struct snode *s = &v->nodes[lo];
-        bool may = true;
-        for (uint32_t c = 0; c < v->n_caps; c++)
-            may = may && with(&top[c], s->cap[c][s->n_dev]) + cpu[c] >= v->want[c];
-        if (!may)
+        if (!sums_may(v, &sums, s))
             continue;
-        uint32_t start = n, keep = hi - lo < k ? hi - lo : k;
+        uint32_t most = k - (ascending ? 0 : replaced_by(v, fast, list, n, s, k));
+        uint32_t keep = hi - lo < most ? hi - lo : most;
         *cut = n + keep > max;
-        for (uint32_t c = 0; c < keep && n < max; c++)
-            list[n++] = v->nodes[lo + c];
-        for (uint32_t c = start; c < n; c++)
-            list[c].class_end = n;
+        keep = *cut ? max - n : keep;
+        mem_grow(&list, &cap, n + keep + 1, sizeof *list);
+        add_kind(v, lo, keep, list + n);
+        n += keep;
+        for (uint32_t i = n - keep; i < n; i++)
+            list[i].end = n;
     }
-    for (uint32_t c = 0; c < v->n_caps; c++)
-        free(top[c].item);
+    sums_done(&sums);
     *out = list;
     return n;
 }

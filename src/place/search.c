@@ -178,10 +178,8 @@ static void leaf_value(struct search *x)
     if (x->dual) {
         l.rest_ns = x->dual->rest_ns;
         for (uint32_t i = 0; i < n; i++) {
-            const struct pdev *d = &v->p->nodes[x->node[i]].dev[x->dev[i]];
-            int64_t last;
-            dev[i].least_ns = dual_device(x->dual, d, &last) + dev[i].net_fixed;
-            dev[i].last_ns = value_add(last, dev[i].net_fixed + dev[i].net_tail - dev[i].least_ns);
+            dev[i].least_ns = x->quote[i].any + dev[i].net_fixed;
+            dev[i].last_ns = value_add(x->quote[i].last, dev[i].net_tail - x->quote[i].any);
         }
     }
     struct leaf_answer a = {.order = order, .counts = order + n};
@@ -250,6 +248,10 @@ bool search_improve(struct search *x)
     mem_auto uint32_t *dev = mem_calloc(s->n_dev, sizeof *dev);
     memcpy(node, s->node, s->n_dev * sizeof *node);
     memcpy(dev, s->dev, s->n_dev * sizeof *dev);
+    mem_auto struct quote_ns *quote = mem_calloc(s->n_dev, sizeof *quote);
+    for (uint32_t i = 0; i < s->n_dev; i++)
+        quote[i] = dual_device(x->dual, &x->v->p->nodes[node[i]].dev[dev[i]]);
+    x->quote = quote;
     x->node = node;
     x->dev = dev;
     x->main = s->main;
@@ -308,9 +310,10 @@ static void descend(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32
     }
 }
 
-static void push(struct search *x, const struct snode *s, uint32_t dev)
+static void push(struct search *x, const struct bnode *node, uint32_t dev)
 {
-    x->node[x->n_pick] = s->index;
+    x->quote[x->n_pick] = node->dev[dev];
+    x->node[x->n_pick] = node->s->index;
     x->dev[x->n_pick++] = dev;
 }
 
@@ -319,7 +322,8 @@ static void push(struct search *x, const struct snode *s, uint32_t dev)
 static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
                      const struct acc *a)
 {
-    const struct snode *s = &x->b->nodes[j];
+    const struct bnode *node = &x->b->nodes[j];
+    const struct snode *s = node->s;
     bool any = x->b->free_g, fewer = x->fewer;
     uint32_t most = any || s->n_dev < g ? s->n_dev : g, least = any || k == 1 ? most : !main;
     uint32_t mark = x->n_pick;
@@ -328,9 +332,9 @@ static void take_top(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint3
             break;
         struct acc next = *a;
         for (uint32_t c = 0; c < x->v->n_caps; c++)
-            next.cap[c] += (int64_t)(s->cap[c][q] + (main ? s->cpu_cap[c] : 0));
+            next.cap[c] += (int64_t)(snode_cap(s, c, q) + (main ? node->cpu[c] : 0));
         for (uint32_t d = 0; d < q; d++)
-            push(x, s, s->top[d]);
+            push(x, node, s->top[d]);
         x->fewer = fewer || q < s->n_dev;
         descend(x, j, k - 1, g - (any ? 0 : q), m - main, &next);
         x->n_pick = mark;
@@ -359,7 +363,8 @@ static bool group_takes(const struct search *x, const struct snode *s, uint32_t 
 static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, uint32_t g,
                         uint32_t m, bool main, uint32_t mark, const struct acc *a)
 {
-    const struct snode *s = &x->b->nodes[j];
+    const struct bnode *node = &x->b->nodes[j];
+    const struct snode *s = node->s;
     if (x->stopped)
         return;
     if (grp == s->n_groups) {
@@ -375,12 +380,12 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
     uint64_t own[CAP_COUNT];
     for (uint32_t q = 0; q < most; q++) {
         add_caps(x, &next, solver_caps(x->v, &s->src->dev[r->first + q], own), 1);
-        push(x, s, r->first + q);
+        push(x, node, r->first + q);
     }
     /* Most first; the sums are taken off again one device at a time. */
     for (uint32_t q = most + 1; q-- > 0;) {
         for (uint32_t by = 0; by < x->b->n_by; by++) {
-            const struct share *share = &s->by[by][main];
+            const struct share *share = &node->by[by][main];
             int64_t last = share->last[r->first + grp + q];
             next.tim[by] = value_add(a->tim[by], share->group[r->first + grp + q]);
             next.last[by] = last < a->last[by] ? last : a->last[by];
@@ -397,7 +402,8 @@ static void take_groups(struct search *x, uint32_t j, uint32_t grp, uint32_t k, 
 static void take_node(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint32_t m, bool main,
                       const struct acc *a)
 {
-    const struct snode *s = &x->b->nodes[j];
+    const struct bnode *node = &x->b->nodes[j];
+    const struct snode *s = node->s;
     if (main)
         x->main = s->index;
     if (x->goal == GOAL_FITS) {
@@ -406,16 +412,16 @@ static void take_node(struct search *x, uint32_t j, uint32_t k, uint32_t g, uint
     }
     struct acc next = *a;
     if (main)
-        add_caps(x, &next, s->cpu_cap, 1);
+        add_caps(x, &next, node->cpu, 1);
     for (uint32_t by = 0; by < x->b->n_by; by++)
-        next.tim[by] = value_add(next.tim[by], s->by[by][main].own);
+        next.tim[by] = value_add(next.tim[by], node->by[by][main].own);
     take_groups(x, j, 0, k, g, m, main, x->n_pick, &next);
 }
 
 static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_t m,
                    const struct acc *a)
 {
-    for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].class_end) {
+    for (uint32_t j = i; j < x->b->n && !x->stopped; j = x->b->nodes[j].end) {
         if (++x->v->steps > x->deadline &&
             (x->leaves >= MIN_LEAVES || x->v->steps > x->deadline + MIN_STEPS)) {
             x->stopped = true;
@@ -424,7 +430,7 @@ static void branch(struct search *x, uint32_t i, uint32_t k, uint32_t g, uint32_
         }
         if (!can(x, j, k, g, m, a))
             return;
-        bool main = m && x->b->nodes[j].main_ok;
+        bool main = m && x->b->nodes[j].s->main_ok;
         bool other = (k > 1 || !m) && !(main && x->any_main);
         if (main)
             take_node(x, j, k, g, m, true, a);
@@ -444,7 +450,7 @@ void search_run(struct search *x, uint32_t g)
     struct acc none = {.last = {PLACE_INF, PLACE_INF}};
     size_t room = 0;
     for (uint32_t i = 0; i < x->b->n; i++)
-        room = x->b->nodes[i].n_dev > room ? x->b->nodes[i].n_dev : room;
+        room = x->b->nodes[i].s->n_dev > room ? x->b->nodes[i].s->n_dev : room;
     /* Where only sizes matter, the first node that can be the main one may as well be: a main node
      * of which no device is used could be left out, and fewer nodes do not hold it. */
     x->any_main = x->goal == GOAL_FITS && !x->v->p->cpu_ns && x->k <= x->v->k_holds;
@@ -454,8 +460,10 @@ void search_run(struct search *x, uint32_t g)
     x->most_dev = g;
     x->node = mem_calloc(room, sizeof *x->node);
     x->dev = mem_calloc(room, sizeof *x->dev);
+    x->quote = mem_calloc(room, sizeof *x->quote);
     if (can(x, 0, x->k, g, 1, &none))
         branch(x, 0, x->k, g, 1, &none);
     free(x->node);
     free(x->dev);
+    free(x->quote);
 }

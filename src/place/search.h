@@ -26,6 +26,7 @@ struct search {
     bool found;
     /* The path. */
     uint32_t *node, *dev, n_pick;
+    struct quote_ns *quote; /* of the devices, by the dual */
     uint32_t main, most_dev;
     bool fewer;    /* of some node fewer devices than it has */
     bool any_main; /* which node is the main one does not matter */

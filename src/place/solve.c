@@ -87,8 +87,9 @@ static uint32_t fewest(const struct solver *v, uint32_t c)
     uint64_t have = 0;
     for (uint32_t i = 0; i < v->n_nodes; i++) {
         const struct snode *s = &v->nodes[i];
-        sum[i] = s->cap[c][s->n_dev];
-        have = s->cpu_cap[c] > have ? s->cpu_cap[c] : have;
+        sum[i] = snode_cap(s, c, s->n_dev);
+        uint64_t cpu = snode_cpu(v, s, c);
+        have = cpu > have ? cpu : have;
     }
     qsort(sum, v->n_nodes, sizeof *sum, descending);
     for (uint32_t i = 0; i < v->n_nodes; i++) {
@@ -150,7 +151,7 @@ static bool exists(struct solver *v, struct bounds *b, uint32_t k, uint32_t g, s
 /* Tables for k nodes and up to g devices (UINT32_MAX: any number), with rooms filled. False when
  * there are not so many nodes. *cut: not all nodes could be kept. */
 struct tables {
-    struct snode *nodes;
+    struct bnode *nodes;
     struct bounds b;
     bool cut;
 };

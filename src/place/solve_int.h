@@ -10,6 +10,7 @@ struct solver {
     struct snode
         *nodes; /* of every node with its profile, sorted so that equal ones are adjacent */
     uint32_t n_nodes;
+    uint64_t *node_space; /* groups, tops and sums of all nodes */
     uint64_t steps, budget;
     uint32_t n_layers;
     uint32_t n_caps;                           /* measures in use */
@@ -48,12 +49,22 @@ static inline int64_t value_scale(const struct solver *v, uint32_t by)
     return by == BY_TIME ? 1 : v->scale;
 }
 
+static inline uint64_t snode_cpu(const struct solver *v, const struct snode *s, uint32_t c)
+{
+    return s->cpu_lay ? ranks_measure(v->ranks, c, s->cpu_lay) : 0;
+}
+
+/* nodes.c: profiles of all nodes, largest first, equal ones next to each other. */
+void nodes_fill(struct solver *v);
+void nodes_done(struct solver *v);
+
 /* prepare.c */
 void prepare_floor(struct solver *v);
-/* Nodes that can take part in an answer of exactly k nodes, at most k of a kind. ascending:
- * smallest first. Returns how many; *cut is set when not all of them could be kept (max). */
+/* Nodes that can take part in an answer of exactly k nodes, at most k that do whatever another one
+ * does. ascending: smallest first, and only equal ones count as such. Returns how many; *cut is set
+ * when not all of them could be kept (max). */
 uint32_t prepare_nodes(const struct solver *v, uint32_t k, bool ascending, uint32_t max,
-                       struct snode **out, bool *cut);
+                       struct bnode **out, bool *cut);
 /* Could the best `most` devices of all nodes together, and a CPU, hold the model? */
 bool prepare_enough(const struct solver *v, uint32_t most);
 /* The most of each measure that a device holds; `own` is room for it. */
@@ -82,8 +93,8 @@ struct dual {
 };
 struct dual *dual_new(struct solver *v, struct bounds *b, const struct dual_opts *o);
 void dual_free(struct dual *t);
-/* What a local device adds to a bound in ns at least, costs apart; as the last one in *last_ns. */
-int64_t dual_device(const struct dual *t, const struct pdev *d, int64_t *last_ns);
+/* What a local device adds to a bound in ns at least, costs apart. */
+struct quote_ns dual_device(const struct dual *t, const struct pdev *d);
 
 /* polish.c: among equally fast answers the tidiest: nodes together, main last, smaller devices,
  * most room left. */

@@ -1,159 +1,9 @@
-/* Setting up a search: ranks, profiles and kinds of nodes; see solve.h. */
+/* Setting up a search, and what is fixed about its answers; see solve.h. */
 #include "place/solve_int.h"
 
 #include "base/mem.h"
 
 #include <string.h>
-
-/* The groups of a node, best devices first in each. */
-static int by_group(const void *a, const void *b)
-{
-    const struct pdev *x = a, *y = b;
-    if (x->speed != y->speed)
-        return x->speed < y->speed ? -1 : 1;
-    if (x->cost != y->cost)
-        return x->cost < y->cost ? -1 : 1;
-    if (x->rank != y->rank)
-        return x->rank > y->rank ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static int by_rank(const void *a, const void *b, void *arg)
-{
-    const struct pdev *dev = arg, *x = &dev[*(const uint32_t *)a], *y = &dev[*(const uint32_t *)b];
-    if (x->rank != y->rank)
-        return x->rank > y->rank ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-/* Largest first; then whatever else tells two nodes apart. */
-static int compare(const struct snode *a, const struct snode *b)
-{
-    uint64_t x = a->cap[CAP_BYTES][a->n_dev] + a->cpu_cap[CAP_BYTES];
-    uint64_t y = b->cap[CAP_BYTES][b->n_dev] + b->cpu_cap[CAP_BYTES];
-    if (x != y)
-        return x > y ? -1 : 1;
-    if (a->n_dev != b->n_dev)
-        return a->n_dev < b->n_dev ? -1 : 1;
-    if (a->main_ok != b->main_ok)
-        return a->main_ok ? -1 : 1;
-    if (a->cpu_lay != b->cpu_lay)
-        return a->cpu_lay > b->cpu_lay ? -1 : 1;
-    for (uint32_t i = 0; i < a->n_dev; i++) {
-        const struct pdev *p = &a->src->dev[i], *q = &b->src->dev[i];
-        if (p->speed != q->speed)
-            return p->speed < q->speed ? -1 : 1;
-        if (p->rank != q->rank)
-            return p->rank > q->rank ? -1 : 1;
-        if (p->cost != q->cost)
-            return p->cost < q->cost ? -1 : 1;
-    }
-    if (a->src->all_or_none != b->src->all_or_none)
-        return a->src->all_or_none ? 1 : -1;
-    if (a->src->cost != b->src->cost)
-        return a->src->cost < b->src->cost ? -1 : 1;
-    if (a->main_ok && a->src->main_cost != b->src->main_cost)
-        return a->src->main_cost < b->src->main_cost ? -1 : 1;
-    if (a->src->special || b->src->special)
-        return (a->src->tag > b->src->tag) - (a->src->tag < b->src->tag);
-    return 0;
-}
-
-static int by_profile(const void *a, const void *b)
-{
-    const struct snode *x = a, *y = b;
-    int c = compare(x, y);
-    return c ? c : (x->src->tag > y->src->tag) - (x->src->tag < y->src->tag);
-}
-
-static int more(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x < y) - (x > y);
-}
-
-/* Sums of the largest q. Devices by rank are in that order, but not where time limits them too. */
-static void fill_caps(const struct solver *v, struct snode *s)
-{
-    uint64_t own[CAP_COUNT];
-    for (uint32_t q = 0; q < s->n_dev; q++) {
-        const uint64_t *cap = solver_caps(v, &s->src->dev[s->top[q]], own);
-        for (uint32_t c = 0; c < v->n_caps; c++)
-            s->cap[c][q + 1] = cap[c];
-    }
-    for (uint32_t c = 0; c < v->n_caps; c++) {
-        if (v->stage_caps)
-            qsort(s->cap[c] + 1, s->n_dev, sizeof **s->cap, more);
-        for (uint32_t q = 0; q < s->n_dev; q++)
-            s->cap[c][q + 1] += s->cap[c][q];
-    }
-}
-
-/* Layers on the CPU, if it were the main node. */
-static void fill_cpu(const struct solver *v, struct snode *s)
-{
-    const struct problem *p = v->p;
-    s->main_ok = s->src->main_ok;
-    if (!p->cpu_ns || !s->main_ok)
-        return;
-    s->cpu_lay = s->src->n_cpu_max < v->n_layers ? s->src->n_cpu_max : v->n_layers;
-    while (p->stage_ns && s->cpu_lay && p->cpu_ns[s->cpu_lay] > p->stage_ns)
-        s->cpu_lay--;
-    s->main_ok = s->cpu_lay > 0;
-    for (uint32_t c = 0; c < v->n_caps; c++)
-        s->cpu_cap[c] = ranks_measure(v->ranks, c, s->cpu_lay);
-}
-
-/* Devices that hold no layer at all are none. Without all of its own devices a whole node has only
- * its RAM. Returns how many devices are free to be used whatever the others are. */
-static uint32_t drop_useless(struct solver *v, struct pnode *src)
-{
-    uint32_t n = 0, n_free = 0;
-    bool whole = true;
-    for (uint32_t i = 0; i < src->n_dev; i++) {
-        src->dev[i].rank = ranks_of(v->ranks, src->dev[i].room);
-        whole = whole && (ranks_layers(v->ranks, src->dev[i].rank) ||
-                          src->dev[i].speed == v->p->remote_only);
-    }
-    for (uint32_t i = 0; i < src->n_dev; i++) {
-        bool ram = src->dev[i].speed == v->p->remote_only;
-        if (!ranks_layers(v->ranks, src->dev[i].rank) || (src->all_or_none && !whole && !ram))
-            continue;
-        n_free += ram;
-        src->dev[n++] = src->dev[i];
-    }
-    src->n_dev = n;
-    return n_free;
-}
-
-static void alloc_node(const struct solver *v, struct snode *s)
-{
-    size_t n = s->n_dev;
-    uint64_t *p = mem_calloc(v->n_caps * (n + 1), sizeof *p);
-    for (uint32_t c = 0; c < v->n_caps; c++, p += n + 1)
-        s->cap[c] = p;
-}
-
-static void init_node(struct solver *v, struct pnode *src, struct snode *s)
-{
-    uint32_t n_free = drop_useless(v, src), n = src->n_dev;
-    qsort(src->dev, n, sizeof *src->dev, by_group);
-    *s = (struct snode){
-        .src = src, .index = (uint32_t)(src - v->p->nodes), .n_dev = n, .n_free = n_free};
-    s->groups = mem_calloc(n + 1, sizeof *s->groups);
-    s->top = mem_calloc(n + 1, sizeof *s->top);
-    for (uint32_t i = 0; i < n; i++) {
-        const struct pdev *d = &src->dev[i];
-        s->top[i] = i;
-        if (i == 0 || d->speed != d[-1].speed || d->cost != d[-1].cost)
-            s->groups[s->n_groups++] = (struct group){i, 0};
-        s->groups[s->n_groups - 1].n++;
-    }
-    alloc_node(v, s);
-    qsort_r(s->top, n, sizeof *s->top, by_rank, src->dev);
-    fill_caps(v, s);
-    fill_cpu(v, s);
-}
 
 /* What of the problem the search has to look at beside sizes and time. */
 static void fill_goal(struct solver *v)
@@ -212,21 +62,7 @@ struct solver *solver_new(struct problem *p, uint64_t steps)
     v->steps = (uint64_t)v->n_layers * v->n_layers;
     fill_goal(v);
     prepare_stage(v);
-    v->n_nodes = p->n_nodes;
-    v->nodes = mem_calloc(p->n_nodes + 1, sizeof *v->nodes);
-    for (uint32_t i = 0; i < p->n_nodes; i++)
-        init_node(v, &p->nodes[i], &v->nodes[i]);
-    qsort(v->nodes, v->n_nodes, sizeof *v->nodes, by_profile);
-    for (uint32_t i = 0, start = 0; i < v->n_nodes; i++) {
-        if (compare(&v->nodes[start], &v->nodes[i]) != 0)
-            start = i;
-        v->nodes[i].class_start = start;
-    }
-    for (uint32_t i = v->n_nodes, end = i; i-- > 0;) {
-        v->nodes[i].class_end = end;
-        if (v->nodes[i].class_start == i)
-            end = i;
-    }
+    nodes_fill(v);
     fill_least(v);
     prepare_floor(v);
     return v;
@@ -236,18 +72,13 @@ void solver_free(struct solver *v)
 {
     if (!v)
         return;
-    for (uint32_t i = 0; i < v->n_nodes; i++) {
-        free(v->nodes[i].groups);
-        free(v->nodes[i].top);
-        free(v->nodes[i].cap[0]);
-    }
     if (!v->p->like) {
         free(v->floor_ns);
         ranks_free(v->ranks);
     }
     free(v->stage_caps);
     free(v->stage_lo);
-    free(v->nodes);
+    nodes_done(v);
     free(v);
 }
 
@@ -260,36 +91,6 @@ uint32_t solver_most(const struct solver *v)
 {
     uint32_t most = v->p->max_devices ? v->p->max_devices : UINT32_MAX;
     return most < v->n_layers ? most : v->n_layers;
-}
-
-uint32_t solver_fewest(const struct solver *v)
-{
-    const struct snode *s = &v->nodes[0];
-    uint32_t q = 0;
-    for (uint32_t c = 0; c < v->n_caps; c++)
-        while (q <= s->n_dev && s->cap[c][q] + s->cpu_cap[c] < v->want[c])
-            q++;
-    return q <= s->n_dev && s->main_ok ? q : UINT32_MAX;
-}
-
-/* The numbers of compare(), each so that less comes first there. */
-uint32_t solver_row(const struct solver *v, int64_t *out)
-{
-    const struct snode *s = &v->nodes[0];
-    uint32_t n = 0;
-    out[n++] = -(int64_t)(s->cap[CAP_BYTES][s->n_dev] + s->cpu_cap[CAP_BYTES]);
-    out[n++] = s->n_dev;
-    out[n++] = !s->main_ok;
-    out[n++] = -(int64_t)s->cpu_lay;
-    for (uint32_t i = 0; i < s->n_dev; i++) {
-        out[n++] = s->src->dev[i].speed;
-        out[n++] = -(int64_t)s->src->dev[i].rank;
-        out[n++] = s->src->dev[i].cost;
-    }
-    out[n++] = s->src->all_or_none;
-    out[n++] = s->src->cost;
-    out[n++] = s->main_ok ? s->src->main_cost : 0;
-    return n;
 }
 
 /* One of the nodes is the main one, the others have a device each. */
