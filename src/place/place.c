@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
-#include "place/hand.h"
 #include "place/identity.h"
 #include "place/objective.h"
 #include "place/times.h"
@@ -186,8 +185,6 @@ static void fill_reasons(const struct scene *c, const struct answer *a, bool bri
     fill_notes(c, p);
     if (a->feasible)
         reasons_answer(c, a, brief, p);
-    else if (c->spec->want.n_split)
-        hand_refusal(c, p);
     else
         reasons_refusal(c, p);
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "place/capacity.h"
+#include "place/hand.h"
 #include "place/objective.h"
 
 #include <assert.h>
@@ -458,7 +459,10 @@ void reasons_answer(const struct scene *c, const struct answer *a, bool brief, s
 void reasons_refusal(const struct scene *c, struct place_plan *p)
 {
     struct capacity *k = capacity_new(c);
-    reasons_refused(c, k, p);
+    if (c->spec->want.n_split)
+        hand_refusal(c, p);
+    else
+        reasons_refused(c, k, p);
     assumed(c, p);
     if (!p->optimal)
         note_num(notes_add(&p->warnings, NOTE_WARN_BUDGET_NONE), WORD_STEPS, p->steps);
