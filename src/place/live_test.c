@@ -49,6 +49,7 @@ static void random_cluster(struct rng *r, struct cluster_snapshot *s)
             d->backend = BACKEND_FAKE;
             d->bandwidth_bytes_per_s = SPEED[kind];
             d->hbm = kind == 2;
+            d->tdp_w = 170 + 90 * kind;
             d->total_bytes = d->free_bytes = (6 + 3 * kind) * GIB;
             d->free_bytes -= jitter ? rng_below(r, jitter * 2 * GIB) : 0;
             kind = rng_below(r, 4) ? kind : (uint32_t)rng_below(r, 3);
@@ -56,6 +57,9 @@ static void random_cluster(struct rng *r, struct cluster_snapshot *s)
     }
     struct cluster_link *l = snapshot_add_link(s);
     *l = (struct cluster_link){.all = true, .bytes_per_s = 1.25e9, .rtt_s = 1e-4};
+    if (rng_below(r, 6) == 0)
+        *snapshot_add_link(s) =
+            (struct cluster_link){.a = 0, .b = 1, .bytes_per_s = 1.25e10, .rtt_s = 2e-5};
 }
 
 static void random_demand(struct world *w, struct rng *r, uint32_t i)
@@ -75,6 +79,11 @@ static void random_demand(struct world *w, struct rng *r, uint32_t i)
     if (rng_below(r, 8) == 0)
         snprintf(d->want.anti_affinity.items[d->want.anti_affinity.n++], CONSTRAINT_NAME, "m%u",
                  (uint32_t)rng_below(r, DEMANDS));
+    if (rng_below(r, 8) == 0)
+        snprintf(d->want.keep_whole.items[d->want.keep_whole.n++], CONSTRAINT_NAME, "n00");
+    if (rng_below(r, 8) == 0)
+        snprintf(d->want.exclude_nodes.items[d->want.exclude_nodes.n++], CONSTRAINT_NAME, "n00");
+    d->want.min_tok_s = rng_below(r, 8) == 0 ? 40 : 0;
     w->m[i] = pb_model(r, 3 + (uint32_t)rng_below(r, 30));
     if (live_demand(w->l, &demand, w->m[i], &w->id[i], &err))
         fail_msg("demand: %s", err.msg);

@@ -253,8 +253,8 @@ static bool counts_first(const struct cost_terms *c)
 }
 
 /* Replicas of the only wish, of which n are placed. Sums are settled one after the other: those on
- * one GPU and those in one node are no more than the bound says, and the others take as little as
- * any; times are those of so many nodes and GPUs. */
+ * one GPU and those within one node are no more than the bound says, and the others take as little
+ * as any; each node and each GPU more than one costs its time. */
 static void bound_sums(struct job *j, const struct replicas_bound *b, uint32_t n, int64_t *row)
 {
     const struct place_wish *w = &j->wishes[0];
@@ -265,18 +265,16 @@ static void bound_sums(struct job *j, const struct replicas_bound *b, uint32_t n
     out[0] = (int64_t)COST_UNIT * (n - (n < b->on_gpus ? n : b->on_gpus));
     if (out[0])
         return;
-    uint32_t ones = b->one_gpu < n ? b->one_gpu : n, local = b->one_node < n ? b->one_node : n;
-    uint32_t nodes = b->nodes < 2 ? 2 : b->nodes, far = n - local;
-    local -= ones;
-    out[1] = COST_UNIT * (ones + local + (int64_t)far * nodes);
-    out[2] = COST_UNIT * (ones + (int64_t)(local + far) * b->gpus);
-    if (c->n < 4 || c->t[3] != TERM_TOKEN_TIME || w->d.spec->want.min_ctx)
+    uint32_t ones = b->one_gpu < n ? b->one_gpu : n, near = b->one_node < n ? b->one_node : n;
+    uint32_t nodes = b->nodes < 2 ? 2 : b->nodes, far = n - near;
+    out[1] = COST_UNIT * (near + (int64_t)far * nodes);
+    out[2] = COST_UNIT * (ones + (int64_t)(n - ones) * b->gpus);
+    if (c->n < 4 || c->t[3] != TERM_TOKEN_TIME)
         return;
-    /* Alone on one GPU the model has one of least time among those; of several GPUs likewise. */
     int64_t one = replicas_least_ns(j->s, w->d.spec, w->m, 1, 1);
-    int64_t near = replicas_least_ns(j->s, w->d.spec, w->m, 1, b->gpus);
+    int64_t several = replicas_least_ns(j->s, w->d.spec, w->m, 1, b->gpus);
     int64_t remote = replicas_least_ns(j->s, w->d.spec, w->m, nodes, b->gpus);
-    out[3] = one * ones + near * local + remote * far;
+    out[3] = one * ones + several * (n - ones) + (remote - several) * far;
 }
 
 /* How many fit by capacities: each wish's replicas as if the others were not there. What they cost

@@ -204,11 +204,11 @@ static void fill_counts(const struct sums *k, uint32_t want, struct replicas_bou
         uint64_t most = mains(c, v), here = devices_most(k, c->nodes[v].first, c->nodes[v].n_dev);
         all = num_add_sat(all, most);
         one_node = num_add_sat(one_node, least(most, here));
-        one_gpu = num_add_sat(one_gpu, least(most, singles(k, v)));
+        one_gpu = num_add_sat(one_gpu, singles(k, v)); /* the main process may be elsewhere */
     }
     out->on_gpus = (uint32_t)least(want, least(all, devices_most(k, 0, c->n_dev)));
     out->one_node = (uint32_t)least(out->on_gpus, one_node);
-    out->one_gpu = (uint32_t)least(out->one_node, one_gpu);
+    out->one_gpu = (uint32_t)least(out->on_gpus, one_gpu);
     out->most = c->spec->want.no_ram ? out->on_gpus : (uint32_t)least(want, anywhere(c));
 }
 
@@ -282,6 +282,8 @@ int64_t replicas_least_ns(const struct cluster_snapshot *s, const struct deploym
     if (n_nodes > 1)
         ns += net.once + (int64_t)(n_nodes - 1) * net.fixed;
     ns = gpus ? ns + tail + (int64_t)n_gpus * fixed : 0;
+    for (uint32_t i = 0; i < gpus && n_gpus == 1 && n_nodes == 1; i++)
+        ns = c->single_ns[i] < ns ? c->single_ns[i] : ns; /* it is rounded once */
     mode_free(p);
     scene_free(c);
     return ns;

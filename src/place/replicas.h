@@ -11,11 +11,11 @@
 #include "place/place.h"
 
 struct replicas_bound {
-    uint32_t most;              /* no more fit together */
-    uint32_t on_gpus;           /* of those, all on GPUs */
-    uint32_t one_node, one_gpu; /* of those, within one node; on one GPU */
-    uint32_t nodes, gpus;       /* that one of several GPUs, all on GPUs, has at least; gpus: 2 or
-                                   more */
+    uint32_t most;        /* no more fit together */
+    uint32_t on_gpus;     /* of those, all on GPUs */
+    uint32_t one_node;    /* of those, within one node */
+    uint32_t one_gpu;     /* of those on GPUs, on one, wherever the main process is */
+    uint32_t nodes, gpus; /* that any other one has at least; gpus: 2 or more */
 };
 /* `want`: no more are asked for. ERR_* of place_plan. */
 int replicas_bound(const struct cluster_snapshot *s, const struct deployment_spec *spec,
