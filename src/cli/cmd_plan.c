@@ -68,6 +68,7 @@ static int show(const struct cli *c, const struct plan_args *a, json_t *plan)
     mem_auto char *deploy =
         a->out && one && !a->q.cluster ? mem_printf("stowage apply %s", a->out) : NULL;
     o.deploy = deploy;
+    o.save = a->out ? NULL : "--out plan.json      as one JSON document: --json";
     if (!fits && one) {
         buf_adds(&out, "stowage: ");
         o.at = out.n;

@@ -17,7 +17,8 @@ enum {
     MAX_BARS = 24,
     SENTENCE = 64 << 10,
     NAME = 36,
-    HEAD = 512
+    HEAD = 512,
+    MAX_TEXT = 4 << 20
 };
 
 static const struct table_column COLUMNS[] = {
@@ -146,14 +147,16 @@ enum title {
     T_SMALLEST,
     T_ASSUMED,
     T_DEPLOY,
+    T_SAVE,
     T_COUNT
 };
 static const char *const TITLES[WORDS_LANG_COUNT][T_COUNT] = {
     {"WHY THIS ONE", "PROOF", "NOTE", "WARNING", "REJECTED", "reason",
      "ONE CHANGE AWAY (each planned again)",
-     "Smallest changes that make it fit (each planned again):", "ASSUMED", "Deploy it:"},
+     "Smallest changes that make it fit (each planned again):", "ASSUMED",
+     "Deploy it:", "Save it:"},
     {"为什么是它", "证明", "说明", "警告", "未采用的方案", "原因", "只差一步（每项都重新规划过）",
-     "使其放得下的最小改动（每项都重新规划过）：", "前提", "部署："},
+     "使其放得下的最小改动（每项都重新规划过）：", "前提", "部署：", "保存："},
 };
 
 struct page {
@@ -462,22 +465,47 @@ static void add_plan(const struct page *pg, const json_t *plan)
     add_assumed(pg, plan);
 }
 
+/* Line by line without what would steer a terminal: documents come from files and peers. */
+static void add_clean(struct buf *out, const struct buf *text)
+{
+    mem_auto char *clean = mem_calloc(text->n + 1, 1);
+    for (size_t at = 0; at < text->n;) {
+        const char *end = memchr(text->p + at, '\n', text->n - at);
+        size_t n = end ? (size_t)(end - text->p) - at : text->n - at;
+        str_clean(clean, text->n + 1, (struct str){text->p + at, n});
+        buf_addf(out, "%s%s", clean, end ? "\n" : "");
+        at += n + 1;
+    }
+}
+
+static void add_refusal(const struct page *pg, const json_t *plan, size_t at)
+{
+    mem_auto char *summary = sentence(pg, json_object_get(plan, "summary"));
+    text_wrap(pg->out, summary, WIDTH, 2, at);
+    add_paragraphs(pg, T_WARNING, json_object_get(plan, "warnings"));
+    add_paragraphs(pg, T_NOTE, json_object_get(plan, "notes"));
+    add_refused(pg, json_object_get(plan, "refused"));
+    add_changes(pg, json_object_get(plan, "changes"), T_SMALLEST);
+    add_paragraphs(pg, T_NOTE, json_object_get(plan, "remarks"));
+    add_assumed(pg, plan);
+}
+
 void plan_text(const json_t *plan, const struct plan_text_opts *opts, struct buf *out)
 {
-    struct page pg = {.out = out, .lang = opts ? opts->lang : WORDS_EN};
+    buf_auto struct buf text;
+    buf_init(&text, MAX_TEXT);
+    struct page pg = {.out = &text, .lang = opts ? opts->lang : WORDS_EN};
     pg.g = opts && opts->ascii ? &ASCII : &UTF8;
-    if (json_is_true(json_object_get(plan, "feasible"))) {
+    if (json_is_true(json_object_get(plan, "feasible")))
         add_plan(&pg, plan);
-        if (opts && opts->deploy)
-            buf_addf(out, "%s  %s\n", title(&pg, T_DEPLOY), opts->deploy);
-        return;
-    }
-    mem_auto char *summary = sentence(&pg, json_object_get(plan, "summary"));
-    text_wrap(out, summary, WIDTH, 2, opts ? opts->at : 0);
-    add_paragraphs(&pg, T_WARNING, json_object_get(plan, "warnings"));
-    add_paragraphs(&pg, T_NOTE, json_object_get(plan, "notes"));
-    add_refused(&pg, json_object_get(plan, "refused"));
-    add_changes(&pg, json_object_get(plan, "changes"), T_SMALLEST);
-    add_paragraphs(&pg, T_NOTE, json_object_get(plan, "remarks"));
-    add_assumed(&pg, plan);
+    else
+        add_refusal(&pg, plan, opts ? opts->at : 0);
+    if (opts && opts->deploy && json_is_true(json_object_get(plan, "feasible")))
+        buf_addf(&text, "%s  %s\n", title(&pg, T_DEPLOY), opts->deploy);
+    if (opts && opts->save && json_is_true(json_object_get(plan, "feasible")))
+        buf_addf(&text, "%s  %s\n", title(&pg, T_SAVE), opts->save);
+    add_clean(out, &text);
+    if (text.full)
+        buf_adds(out, pg.lang == WORDS_ZH ? "（文本过长，已截断；--json 可见全部）\n"
+                                          : "(cut here: too long; --json has all)\n");
 }

@@ -13,6 +13,7 @@ struct plan_text_opts {
     bool ascii; /* no box drawing or block characters */
     enum words_lang lang;
     const char *deploy; /* the command that deploys it, for the last line; NULL: none */
+    const char *save;   /* the options that keep it, for the last line; NULL: none */
     size_t at;          /* columns of the first line that are taken already, in a refusal */
 };
 /* Appends the text of `plan` to *out; a refusal is printed with its reasons. 80 columns. A field

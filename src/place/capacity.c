@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define WORK ((uint64_t)1 << 26) /* steps of the exact table */
+enum { SHORT_LIST = 64 };
 
 struct capacity *capacity_new(const struct scene *c)
 {
@@ -50,12 +51,43 @@ static int more(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
+/* Largest first. Lists of a node are short, and most of their values alike. */
+static void descending(uint64_t *list, uint32_t len)
+{
+    if (len > SHORT_LIST) {
+        qsort(list, len, sizeof *list, more);
+        return;
+    }
+    for (uint32_t i = 1; i < len; i++) {
+        uint64_t x = list[i];
+        uint32_t k = i;
+        for (; k > 0 && list[k - 1] < x; k--)
+            list[k] = list[k - 1];
+        list[k] = x;
+    }
+}
+
+/* The sum of the n largest: few of many are picked without sorting all. */
 static uint64_t sum_of(uint64_t *list, uint32_t len, uint32_t n)
 {
-    uint64_t sum = 0;
-    qsort(list, len, sizeof *list, more);
-    for (uint32_t i = 0; i < n && i < len; i++)
-        sum = num_add_sat(sum, list[i]);
+    uint64_t sum = 0, top[SHORT_LIST];
+    uint32_t have = 0;
+    if (n > SHORT_LIST) {
+        descending(list, len);
+        for (uint32_t i = 0; i < n && i < len; i++)
+            sum = num_add_sat(sum, list[i]);
+        return sum;
+    }
+    for (uint32_t i = 0; i < len && n; i++) {
+        if (have == n && list[i] <= top[n - 1])
+            continue;
+        uint32_t k = have < n ? have++ : n - 1;
+        for (; k > 0 && top[k - 1] < list[i]; k--)
+            top[k] = top[k - 1];
+        top[k] = list[i];
+    }
+    for (uint32_t i = 0; i < have; i++)
+        sum = num_add_sat(sum, top[i]);
     return sum;
 }
 
@@ -65,7 +97,7 @@ static uint32_t node_list(const struct capacity *k, uint32_t node, uint32_t b, u
     const struct scene_node *n = &k->c->nodes[node];
     for (uint32_t i = 0; i < n->n_dev; i++)
         out[i] = k->dev[n->first + i][b];
-    qsort(out, n->n_dev, sizeof *out, more);
+    descending(out, n->n_dev);
     return n->n_dev;
 }
 

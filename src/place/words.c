@@ -221,12 +221,21 @@ static enum word_unit unit_named(const char *name)
     return UNIT_COUNT;
 }
 
+/* Texts come from documents, which come from anywhere. */
+static void print_text(const char *s, struct buf *out)
+{
+    size_t n = strlen(s);
+    mem_auto char *clean = mem_calloc(n + 1, 1);
+    str_clean(clean, n + 1, str_of(s));
+    buf_adds(out, clean);
+}
+
 static void print_value(const json_t *v, enum word_unit unit, struct buf *out)
 {
     char text[32];
     double x = json_number_value(v);
     if (json_is_string(v))
-        buf_adds(out, json_string_value(v));
+        print_text(json_string_value(v), out);
     else if (!json_is_number(v))
         buf_addc(out, '?');
     else if (unit == UNIT_BYTES)
@@ -271,10 +280,12 @@ static void print_unknown(const char *code, const json_t *params, struct buf *ou
 {
     const char *key;
     json_t *v;
-    buf_adds(out, code ? code : "?");
+    print_text(code ? code : "?", out);
     json_object_foreach((json_t *)params, key, v)
     {
-        buf_addf(out, " %s=", key);
+        buf_addc(out, ' ');
+        print_text(key, out);
+        buf_addc(out, '=');
         if (json_is_real(v))
             buf_addf(out, "%g", json_real_value(v));
         else
