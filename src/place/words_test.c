@@ -83,7 +83,7 @@ static const struct {
     {"{\"code\":\"ADD_GPUS\",\"params\":{\"n_gpus\":2,\"gpu_bytes\":-1,\"node\":\"a\"}}",
      "add 2 GPUs of 0 B to a", "在 a 上增加 2 块 0 B 的 GPU"},
     {"{\"code\":\"UNDRAIN\",\"params\":{\"node\":\"\\u001b[2Jhill\\n\\u009b31m\"}}",
-     "undrain ?[2Jhill??31m", "恢复 ?[2Jhill??31m"},
+     "undrain ?[2Jhill???31m", "恢复 ?[2Jhill???31m"},
     {"{\"code\":\"\\u0007X\",\"params\":{\"\\u001b\":\"\\u0007\"}}", "?X ?=?", "?X ?=?"},
     {"{\"code\":7}", "?", "?"},
     {"[]", "?", "?"},
