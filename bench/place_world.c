@@ -1,4 +1,5 @@
-/* Families of clusters; see place_world.h. Memory and bandwidth are those of data sheets. */
+/* Families of clusters; see place_world.h. Memory, bandwidth and power are those of data sheets,
+ * prices about those at launch, in dollars. */
 #include "place_world.h"
 
 #include "base/mem.h"
@@ -12,10 +13,12 @@ static const struct card {
     uint64_t gib;
     double bandwidth;
     bool hbm;
-} CARDS[] = {{"RTX 3060", 12, 360e9, false}, {"RTX 3090", 24, 936e9, false},
-             {"A40", 48, 696e9, false},      {"A100", 80, 2039e9, true},
-             {"RTX 4080", 16, 717e9, false}, {"T4", 16, 320e9, false},
-             {"RTX 3080", 10, 760e9, false}, {"RTX 3070", 8, 448e9, false}};
+    uint32_t tdp_w;
+    double price;
+} CARDS[] = {{"RTX 3060", 12, 360e9, false, 170, 329},  {"RTX 3090", 24, 936e9, false, 350, 1499},
+             {"A40", 48, 696e9, false, 300, 4500},      {"A100", 80, 2039e9, true, 400, 15000},
+             {"RTX 4080", 16, 717e9, false, 320, 1199}, {"T4", 16, 320e9, false, 70, 2299},
+             {"RTX 3080", 10, 760e9, false, 320, 699},  {"RTX 3070", 8, 448e9, false, 220, 499}};
 
 static const uint32_t ONE_KIND[] = {1}, SIX_KINDS[] = {0, 1, 2, 3, 4, 5},
                       SMALL_KINDS[] = {0, 4, 5, 6, 7};
@@ -74,6 +77,8 @@ static void add_card(struct cluster_node *node, const struct card *c, uint32_t i
     d->index = node->n_devices - 1;
     d->total_bytes = d->free_bytes = c->gib * GIB - 400 * MIB;
     d->bandwidth_bytes_per_s = c->bandwidth;
+    d->tdp_w = c->tdp_w;
+    d->price = c->price;
     d->hbm = c->hbm;
     if (in_use)
         d->free_bytes -= rng_below(r, d->free_bytes / 2);

@@ -221,7 +221,9 @@ static void report_ordered(const struct scene *c, const struct answer *a, struct
             p->gap_percent = below_percent(x->bound, x->amount);
         proved = proved && x->proved;
     }
-    double ns = a->proved ? 0 : below_percent((double)a->bound_ns, (double)a->ns);
+    /* Where nodes and GPUs are settled first, the time has a bound of its own. */
+    bool timed = a->counted && !a->proved;
+    double ns = timed ? below_percent((double)a->bound_ns, (double)a->ns) : 0;
     p->gap_percent = ns > p->gap_percent ? ns : p->gap_percent;
 }
 

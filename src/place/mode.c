@@ -204,6 +204,7 @@ static void fill_limits(const struct scene *c, const struct mode_opts *o, struct
     if (o->gpus && c->max_gpus && c->max_gpus < p->max_devices)
         p->max_devices = c->max_gpus;
     p->min_devices = o->gpus ? c->min_gpus : 0;
+    p->first = o->first;
     p->limit_ns = ticks_below(o, o->limit_ns);
     if (o->stage_ns) /* the search counts the step to the next device as part of a stage */
         p->stage_ns = ticks_below(o, o->stage_ns) + in_ticks(o, c->hop_ns);

@@ -79,6 +79,9 @@ void pass_nodes(struct pass *p, const struct mode_opts *mode, uint32_t k_lo, uin
 {
     struct run *r = p->r;
     struct mode_opts o = *mode;
+    if (p->first && p->best.feasible)
+        return;
+    o.first = p->first;
     o.value = p->o;
     o.limit_ns = p->limit_ns;
     o.stage_ns = p->stage_ns;
@@ -88,7 +91,7 @@ void pass_nodes(struct pass *p, const struct mode_opts *mode, uint32_t k_lo, uin
     int64_t offload = offload_of(p, mode);
     for (uint32_t k = k_lo; k <= k_hi && k <= most; k++) {
         int64_t floor = solver_floor(v, k), below = p->best.value - offload;
-        if (p->best.feasible && floor >= below)
+        if (p->best.feasible && (p->first || floor >= below))
             break;
         if (p->best.feasible && solver_steps(v) >= run_left(r)) {
             leave_open(p, floor + offload);
@@ -269,13 +272,17 @@ static void experts_in_ram(struct pass *p)
     free(f.ns);
 }
 
-/* What is tried where nothing else fits: RAM of further nodes, if a GPU helps there. */
+/* What is tried where nothing else fits: RAM of further nodes, if a GPU helps there; which the best
+ * plan tells, not any. */
 static void remote_ram(struct pass *p)
 {
     struct mode_opts o = {.mode = MODE_CPU, .gpus = true, .remote_ram = true};
+    bool first = p->first;
     if (!p->r->c->n_usable || p->r->c->min_gpus)
         return;
+    p->first = false;
     pass_nodes(p, &o, 1, p->r->max_nodes);
+    p->first = first;
     if (p->best.feasible && p->best.n_gpus == 0)
         answer_done(&p->best);
 }

@@ -20,6 +20,7 @@ struct pass {
     bool near_ram, near_cpus;   /* without RAM, without CPUs of other nodes: something else fits.
                                    pass_solve sets them; a limit on top changes nothing of it */
     int64_t limit_ns, stage_ns; /* slower plans and stages are none; 0: no bound */
+    bool first;                 /* any plan will do */
     struct answer best;         /* the least value; owned by whoever takes it */
     int64_t open;               /* the least value that is not excluded; PLACE_INF: none is */
 };
@@ -30,6 +31,10 @@ void pass_solve(struct pass *p);
 /* The same where TERM_STREAM_TIME is among the terms: fills best with its bound_total and proved.
  */
 void stream_solve(struct pass *p);
+
+/* stream_floor.c: no plan has a stream time below this, in ticks; at most hi. Linear in the cluster
+ * for each halving of hi. */
+int64_t stream_floor(const struct pass *p, int64_t hi);
 
 /* single.c: plans of one device. Keep the better of what is there and what they find. */
 enum single_main { SINGLE_LOCAL, SINGLE_REMOTE, SINGLE_ANY };

@@ -75,6 +75,7 @@ struct mode_opts {
     bool ignore_ram;               /* as if every node had enough (for reasons) */
     const struct objective *value; /* NULL: time alone */
     int64_t limit_ns, stage_ns;    /* slower plans and stages (figures.h) are none; 0: no bound */
+    bool first;                    /* any plan will do */
 };
 struct mode_problem {
     struct problem p;

@@ -151,6 +151,7 @@ static void offer(struct search *x, const struct leaf_answer *a)
     if (wanted(x, ns, value)) {
         keep(x, a, ns, value);
         x->below = value;
+        x->stopped = x->stopped || v->p->first;
     }
 }
 

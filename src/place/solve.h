@@ -61,6 +61,7 @@ struct problem {
     /* No stage of the pipeline takes longer: a device's layers, its speed's fixed time, output
      * layer and way to the main node (but `once`), or the layers on the CPU; 0: no bound. */
     int64_t stage_ns;
+    bool first;                /* the first answer will do: not proved to be the best one */
     uint32_t remote_only;      /* devices of this speed are not used on the main node (its CPU) */
     const struct solver *like; /* of a problem without nodes, else the same: its tables are used and
                                   it stays as long; NULL: none */
