@@ -394,6 +394,7 @@ static void test_found(void **state)
     } FOUND[] = {
         /* Numbers of devices that a budget left open by size were not looked at again. */
         {SUBSETS, 332891442983},
+        {SUBSETS, 481771727108},
         {SUBSETS, 340399247143},
     };
     struct bench *x = bench_new(0);

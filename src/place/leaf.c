@@ -40,6 +40,17 @@ static int by_room(const void *x, const void *y, void *arg)
     return (a->id > b->id) - (a->id < b->id);
 }
 
+/* Behind the first `used` of the order, those devices that are not among them. */
+static void append_rest(uint16_t *order, uint32_t used, uint32_t n)
+{
+    mem_auto bool *taken = mem_calloc(n + 1, sizeof *taken);
+    for (uint32_t i = 0; i < used; i++)
+        taken[order[i]] = true;
+    for (uint32_t d = 0; d < n; d++)
+        if (!taken[d])
+            order[used++] = (uint16_t)d;
+}
+
 uint32_t leaf_fits(const struct leaf *of, uint16_t *order, bool *exact, uint64_t *work)
 {
     struct leaf copy = *of, *l = &copy;
@@ -71,6 +82,8 @@ uint32_t leaf_fits(const struct leaf *of, uint16_t *order, bool *exact, uint64_t
     *exact = t.keyed;
     if (t.keyed)
         fits = table_fits(&t, order, exact);
+    if (fits)
+        append_rest(order, fits, l->n_dev);
     *work += t.work;
     table_done(&t);
     return fits;
