@@ -394,8 +394,9 @@ static void test_found(void **state)
     } FOUND[] = {
         /* Numbers of devices that a budget left open by size were not looked at again. */
         {SUBSETS, 332891442983},
-        {SUBSETS, 481771727108},
         {SUBSETS, 340399247143},
+        /* A set that fits a shorter order named a device twice. */
+        {SUBSETS, 481771727108},
     };
     struct bench *x = bench_new(0);
     for (size_t i = 0; i < ARRAY_LEN(FOUND); i++) {
