@@ -294,7 +294,7 @@ def answers(doc, cluster):
 def report(path):
     doc = load(path)
     blocks = {
-        "run": "Commit %s, %s; %s, %d cores, %d GiB; %d clusters per cell, seed %d; the baseline ends after %s estimator calls."
+        "run": "Commit %s, %s; %s, %d cores, %d GiB; random clusters per cell: %d, seed %d; the baseline ends after %s estimator calls."
                % (doc["commit"], doc["date"], doc["machine"]["cpu"], doc["machine"]["cores"], doc["machine"]["memory_gib"],
                   doc["clusters"], doc["seed"], count(doc["baseline_calls"])),
         "targets": targets(doc), "times": times(doc), "models": models(doc), "unproved": unproved(doc),
